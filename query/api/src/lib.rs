@@ -1,0 +1,76 @@
+//! The request and response types of the public HTTP API, shared by the server and the browser. Serde only.
+//!
+//! Times are RFC 3339 strings in UTC with nine digits of a second, since a JSON number cannot hold nanoseconds;
+//! durations are integers in nanoseconds.
+
+pub mod catalog;
+pub mod graph;
+pub mod logs;
+pub mod metrics;
+pub mod services;
+pub mod sql;
+pub mod trace;
+
+pub use catalog::{AttributeKey, Attributes, Status, TableStatus};
+pub use graph::{Edge, EdgeKind, EdgeSpans, Node, NodeKind, ServiceGraph};
+pub use logs::{LogRecord, Logs};
+pub use metrics::{MetricInfo, MetricSeries, Metrics, Point, Series};
+pub use services::{Operation, Service, ServiceDetail, Services};
+pub use sql::{SqlColumn, SqlFormat, SqlRequest, SqlResponse};
+pub use trace::{Link, SpanEvent, SpanNode, Trace, TraceSummary, Traces};
+
+use serde::{Deserialize, Serialize};
+
+/// Attributes of one scope as `[key, value, type]`, in key order: values in the text form of the tables, `type` absent
+/// for strings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribute {
+    pub key: String,
+    /// `None` for an OTLP empty value.
+    pub value: Option<String>,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub value_type: Option<String>,
+}
+
+/// What an answer cost and how it was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub elapsed_ms: f64,
+    /// Rows read from files and memory, before any filter that files could not answer.
+    pub rows_scanned: u64,
+    pub bytes_scanned: u64,
+    /// Data files opened.
+    pub files: u64,
+    /// Data files left unopened because their statistics or filters rule them out.
+    pub files_pruned: u64,
+    /// SQL that gives the same rows, where one statement does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Copies of spans that were left out (one span per trace id, span id and kind is used).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub copies: u64,
+    /// Whether something was left out of the answer, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// The body of every 4xx and 5xx answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    pub error: ApiError,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// A stable word: `bad_request`, `invalid_filter`, `not_found`, `deadline_exceeded`, `memory_exceeded`,
+    /// `unauthorized`, `forbidden`, `not_implemented`, `internal`.
+    pub code: String,
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

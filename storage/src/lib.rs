@@ -1,0 +1,38 @@
+//! The lake: write-ahead log, memtable, Parquet files and the DuckLake catalog that ties them together. Takes decoded
+//! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
+
+pub mod snapshot;
+
+pub use snapshot::{DataFile, Snapshot, TableSnapshot, TraceFilter};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use orrery_model::{Signal, TenantId};
+
+/// Turns an accepted OTLP protobuf request into rows. Replay calls it with the record's own receive time, so it must
+/// give the same rows as it did when the record was accepted, and apply no limits.
+pub trait Decode: Send + Sync + 'static {
+    fn decode(&self, signal: Signal, body: &[u8], received_ns: i64) -> Result<RecordBatch, String>;
+}
+
+/// One accepted request on its way into the log.
+pub struct Append {
+    pub tenant: TenantId,
+    pub signal: Signal,
+    /// Receive time, nanoseconds since the Unix epoch.
+    pub received_ns: i64,
+    /// The OTLP protobuf `Export*ServiceRequest` of exactly the rows in `batch`, uncompressed.
+    pub body: Bytes,
+    pub batch: RecordBatch,
+    /// XXH3-128 of the decompressed request as it was sent; `None` where a copy must not be absorbed (a record without a
+    /// time).
+    pub body_hash: Option<u128>,
+}
+
+/// How an append ended. Either way the rows are on stable storage and visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    Stored,
+    /// A byte-identical request was stored within the last ten minutes; this one added nothing.
+    Absorbed,
+}

@@ -1,0 +1,55 @@
+//! What a query reads: the data files of one catalog snapshot and the rows of the memtable that are not in them. Holding
+//! a snapshot keeps its files from being deleted. Never changes once made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use orrery_model::{Signal, SnapshotId, TenantId};
+
+/// One tenant's tables at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub id: SnapshotId,
+    pub tenant: TenantId,
+    /// The sequence of the last request that is visible.
+    pub sequence: u64,
+    /// Indexed by `Signal as usize - 1`.
+    pub tables: [TableSnapshot; 3],
+}
+
+impl Snapshot {
+    pub fn table(&self, signal: Signal) -> &TableSnapshot {
+        &self.tables[signal as usize - 1]
+    }
+}
+
+/// One table of a snapshot: the union of its files and its batches, without overlap.
+#[derive(Clone, Debug, Default)]
+pub struct TableSnapshot {
+    pub files: Arc<Vec<Arc<DataFile>>>,
+    /// Rows in memory, in the order they were acknowledged. Every batch has the table's schema.
+    pub memory: Vec<RecordBatch>,
+}
+
+/// A Parquet file of the lake, with what rules it out without opening it.
+#[derive(Debug)]
+pub struct DataFile {
+    pub id: i64,
+    /// Absolute.
+    pub path: PathBuf,
+    pub size_bytes: u64,
+    pub footer_bytes: u64,
+    pub rows: u64,
+    /// Of the `timestamp` column, nanoseconds, inclusive.
+    pub min_timestamp_ns: i64,
+    pub max_timestamp_ns: i64,
+    /// Which trace ids may be in the file; `None` for tables without a `trace_id`.
+    pub trace_filter: Option<TraceFilter>,
+}
+
+/// A split-block Bloom filter of about ten bits an id over the lower-case hex trace ids of a file.
+#[derive(Clone, Debug)]
+pub struct TraceFilter {
+    blocks: Arc<[[u32; 8]]>,
+}
