@@ -1,9 +1,16 @@
 //! The lake: write-ahead log, memtable, Parquet files and the DuckLake catalog that ties them together. Takes decoded
 //! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
 
+mod catalog;
+pub mod lake;
+mod parquet;
 pub mod snapshot;
+mod trace_filter;
+mod views;
 
-pub use snapshot::{DataFile, Snapshot, TableSnapshot, TraceFilter};
+pub use lake::{Lake, LakeError, LakeView, SealedBatch};
+pub use snapshot::{DataFile, Snapshot, TableSnapshot};
+pub use trace_filter::TraceFilter;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use orrery_model::{Signal, SnapshotId, TenantId};
 
+use crate::TraceFilter;
+
 /// One tenant's tables at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -46,10 +48,4 @@ pub struct DataFile {
     pub max_timestamp_ns: i64,
     /// Which trace ids may be in the file; `None` for tables without a `trace_id`.
     pub trace_filter: Option<TraceFilter>,
-}
-
-/// A split-block Bloom filter of about ten bits an id over the lower-case hex trace ids of a file.
-#[derive(Clone, Debug)]
-pub struct TraceFilter {
-    blocks: Arc<[[u32; 8]]>,
 }

@@ -1,0 +1,163 @@
+//! Reading the catalog: the tables of the tenants, checked against the model, and the live data files. Never changes it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::NaiveDateTime;
+use orrery_model::{Signal, SnapshotId, TenantId, table};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::commit::head;
+use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, field_id};
+use super::{Catalog, database};
+use crate::lake::{LakeError, LakeView};
+use crate::{DataFile, TraceFilter};
+
+impl Catalog {
+    /// Every tenant with its tables' ids.
+    pub(super) async fn load_tenants(&mut self) -> Result<HashMap<TenantId, TenantTables>, LakeError> {
+        let fail = database("read the tables");
+        let rows = sqlx::query(
+            "SELECT s.schema_name, t.table_name, t.table_id, p.partition_id FROM ducklake_table t
+             JOIN ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL
+             JOIN ducklake_partition_info p ON p.table_id = t.table_id AND p.end_snapshot IS NULL
+             WHERE t.end_snapshot IS NULL",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(&fail)?;
+        let mut tenants: HashMap<TenantId, TenantTables> = HashMap::new();
+        let mut found = HashMap::new();
+        for row in rows {
+            let (tenant, name): (String, String) = (row.try_get(0).map_err(&fail)?, row.try_get(1).map_err(&fail)?);
+            let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.table_name() == name) else { continue };
+            let Ok(tenant) = TenantId::new(&tenant) else { continue };
+            let ids =
+                TableIds { table_id: row.try_get(2).map_err(&fail)?, partition_id: row.try_get(3).map_err(&fail)? };
+            self.check_columns(&tenant, signal, ids.table_id).await?;
+            *found.entry(tenant.clone()).or_insert(0) += 1;
+            tenants.entry(tenant).or_default().tables[signal as usize - 1] = ids;
+        }
+        match found.into_iter().find(|(_, tables)| *tables != Signal::ALL.len()) {
+            Some((tenant, _)) => Err(LakeError::Corrupt(format!("tenant {tenant} does not have its three tables"))),
+            None => Ok(tenants),
+        }
+    }
+
+    /// Refuses a table whose columns are not those that this Orrery writes.
+    async fn check_columns(&mut self, tenant: &TenantId, signal: Signal, table_id: i64) -> Result<(), LakeError> {
+        let fail = database("read the columns");
+        let rows = sqlx::query(
+            "SELECT column_id, column_name, column_type, nulls_allowed FROM ducklake_column
+             WHERE table_id = $1 AND end_snapshot IS NULL ORDER BY column_id",
+        )
+        .bind(table_id)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(&fail)?;
+        let expected = catalog_columns(table(signal));
+        let mismatch =
+            |column: &str| LakeError::SchemaMismatch { table: format!("{tenant}.{signal}"), column: column.to_owned() };
+        for (index, column) in expected.iter().enumerate() {
+            let row = rows.get(index).ok_or_else(|| mismatch(&column.name))?;
+            let found: (i64, String, String, i64) = (
+                row.try_get(0).map_err(&fail)?,
+                row.try_get(1).map_err(&fail)?,
+                row.try_get(2).map_err(&fail)?,
+                row.try_get(3).map_err(&fail)?,
+            );
+            let same = found.0 == column.id
+                && found.1 == column.name
+                && found.2 == column.column_type
+                && (found.3 != 0) == column.nulls_allowed;
+            if !same {
+                return Err(mismatch(&column.name));
+            }
+        }
+        match rows.get(expected.len()) {
+            Some(row) => Err(mismatch(&row.try_get::<String, _>(1).map_err(&fail)?)),
+            None => Ok(()),
+        }
+    }
+
+    /// All live data files with what rules them out, at the newest snapshot.
+    pub(crate) async fn load_view(&mut self, data_path: &Path) -> Result<LakeView, LakeError> {
+        let fail = database("read the data files");
+        let id = SnapshotId(head(&mut self.connection).await.map_err(&fail)?.snapshot_id);
+        let mut tables = HashMap::with_capacity(self.tenants.len());
+        for (tenant, ids) in self.tenants.clone() {
+            let mut of_tenant: [Arc<Vec<Arc<DataFile>>>; 3] = Default::default();
+            for signal in Signal::ALL {
+                let rows = sqlx::query(
+                    "SELECT f.data_file_id, f.path, f.record_count, f.file_size_bytes, f.footer_size, s.min_value,
+                            s.max_value, b.filter
+                     FROM ducklake_data_file f
+                     LEFT JOIN ducklake_file_column_stats s ON s.data_file_id = f.data_file_id AND s.column_id = $2
+                     LEFT JOIN orrery_trace_filter b ON b.data_file_id = f.data_file_id
+                     WHERE f.table_id = $1 AND f.end_snapshot IS NULL ORDER BY f.data_file_id",
+                )
+                .bind(ids.table(signal).table_id)
+                .bind(timestamp_id(signal))
+                .fetch_all(&mut self.connection)
+                .await
+                .map_err(&fail)?;
+                let folder = data_path.join(tenant.as_str()).join(signal.table_name());
+                let files: Result<Vec<_>, _> = rows.iter().map(|row| read_file(row, &folder).map(Arc::new)).collect();
+                of_tenant[signal as usize - 1] = Arc::new(files?);
+            }
+            tables.insert(tenant, of_tenant);
+        }
+        Ok(LakeView { id, tables })
+    }
+
+    /// The paths of all files that any snapshot still names, relative to the data folder.
+    pub(crate) async fn referenced_paths(&mut self) -> Result<HashSet<String>, LakeError> {
+        let fail = database("read the files' names");
+        let rows = sqlx::query(
+            "SELECT s.path || t.path || f.path FROM ducklake_data_file f
+             JOIN ducklake_table t ON t.table_id = f.table_id JOIN ducklake_schema s ON s.schema_id = t.schema_id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(&fail)?;
+        rows.iter().map(|row| row.try_get(0).map_err(&fail)).collect()
+    }
+}
+
+fn timestamp_id(signal: Signal) -> i64 {
+    let table = table(signal);
+    field_id(table.schema.field(table.index_of("timestamp")))
+}
+
+fn read_file(row: &SqliteRow, folder: &Path) -> Result<DataFile, LakeError> {
+    let fail = database("read a data file");
+    let id: i64 = row.try_get(0).map_err(&fail)?;
+    let path: String = row.try_get(1).map_err(&fail)?;
+    let number = |index: usize| row.try_get::<i64, _>(index).map(i64::cast_unsigned).map_err(&fail);
+    let time = |index: usize| -> Result<i64, LakeError> {
+        let text: Option<String> = row.try_get(index).map_err(&fail)?;
+        text.as_deref()
+            .and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP_FORMAT).ok())
+            .and_then(|time| time.and_utc().timestamp_nanos_opt())
+            .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has no range of timestamps")))
+    };
+    let filter: Option<Vec<u8>> = row.try_get(7).map_err(&fail)?;
+    let trace_filter = filter
+        .map(|bytes| {
+            TraceFilter::from_bytes(&bytes)
+                .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has a damaged trace filter")))
+        })
+        .transpose()?;
+    Ok(DataFile {
+        id,
+        path: folder.join(path),
+        size_bytes: number(3)?,
+        footer_bytes: number(4)?,
+        rows: number(2)?,
+        min_timestamp_ns: time(5)?,
+        max_timestamp_ns: time(6)?,
+        trace_filter,
+    })
+}

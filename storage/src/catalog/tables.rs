@@ -1,0 +1,295 @@
+//! A tenant's part of the catalog: its schema, the three tables with their columns, partition and sort keys, and the
+//! views over them. Never knows of files.
+
+use arrow::datatypes::{DataType, Field};
+use orrery_model::schema::FIELD_ID;
+use orrery_model::{Signal, Table, TenantId, table};
+use sqlx::SqliteConnection;
+
+use super::commit::Change;
+use crate::views;
+
+/// How DuckLake writes a `timestamp_ns` as text, in `chrono`'s notation.
+pub(crate) const TIMESTAMP_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.9f";
+
+/// The partition keys, all of the timestamp. DuckLake's `hour` is the hour of the day, so it takes all four.
+pub(crate) const PARTITION_TRANSFORMS: [&str; 4] = ["year", "month", "day", "hour"];
+
+/// The ids of one tenant's tables, indexed by `Signal as usize - 1`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TenantTables {
+    pub(crate) tables: [TableIds; 3],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TableIds {
+    pub(crate) table_id: i64,
+    pub(crate) partition_id: i64,
+}
+
+impl TenantTables {
+    pub(crate) fn table(&self, signal: Signal) -> TableIds {
+        self.tables[signal as usize - 1]
+    }
+}
+
+/// A column as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CatalogColumn {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) column_type: &'static str,
+    pub(crate) nulls_allowed: bool,
+    pub(crate) parent: Option<i64>,
+}
+
+/// The columns of a table in preorder, nested ones too. The id of each is the field id in the files.
+pub(crate) fn catalog_columns(table: &Table) -> Vec<CatalogColumn> {
+    let mut columns = Vec::new();
+    for field in table.schema.fields() {
+        push_columns(field, None, &mut columns);
+    }
+    columns
+}
+
+fn push_columns(field: &Field, parent: Option<i64>, columns: &mut Vec<CatalogColumn>) {
+    let id = field_id(field);
+    columns.push(CatalogColumn {
+        id,
+        name: field.name().clone(),
+        column_type: column_type(field.data_type()),
+        // DuckDB knows NOT NULL for whole columns only.
+        nulls_allowed: parent.is_some() || field.is_nullable(),
+        parent,
+    });
+    match field.data_type() {
+        DataType::List(element) => push_columns(element, Some(id), columns),
+        DataType::Struct(fields) => fields.iter().for_each(|field| push_columns(field, Some(id), columns)),
+        DataType::Map(entries, _) => {
+            let DataType::Struct(fields) = entries.data_type() else { unreachable!("a map's entries are a struct") };
+            fields.iter().for_each(|field| push_columns(field, Some(id), columns));
+        }
+        _ => {}
+    }
+}
+
+/// The id that a field of a table's schema carries.
+pub(crate) fn field_id(field: &Field) -> i64 {
+    field.metadata().get(FIELD_ID).and_then(|id| id.parse().ok()).expect("every field of a table has an id")
+}
+
+fn column_type(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Utf8 => "varchar",
+        DataType::Int32 => "int32",
+        DataType::Int64 => "int64",
+        DataType::UInt64 => "uint64",
+        DataType::Float64 => "float64",
+        DataType::Boolean => "boolean",
+        DataType::Timestamp(..) => "timestamp_ns",
+        DataType::List(_) => "list",
+        DataType::Struct(_) => "struct",
+        DataType::Map(..) => "map",
+        other => unreachable!("no column has the type {other}"),
+    }
+}
+
+/// Adds a tenant's schema. Gives its id.
+pub(super) async fn create_schema(
+    connection: &mut SqliteConnection,
+    change: &mut Change,
+    tenant: &TenantId,
+) -> Result<i64, sqlx::Error> {
+    let schema_id = change.catalog_id();
+    change.made(format!("created_schema:\"{tenant}\""));
+    sqlx::query("INSERT INTO ducklake_schema VALUES ($1, $2, $3, NULL, $4, $5, 1)")
+        .bind(schema_id)
+        .bind(uuid())
+        .bind(change.snapshot_id)
+        .bind(tenant.as_str())
+        .bind(format!("{tenant}/"))
+        .execute(connection)
+        .await?;
+    Ok(schema_id)
+}
+
+/// Adds the three tables and their views to a tenant's schema.
+pub(super) async fn create_tables(
+    connection: &mut SqliteConnection,
+    change: &mut Change,
+    tenant: &TenantId,
+    schema_id: i64,
+) -> Result<TenantTables, sqlx::Error> {
+    let mut ids = TenantTables::default();
+    change.alter_schema();
+    for signal in Signal::ALL {
+        ids.tables[signal as usize - 1] = create_table(connection, change, tenant, schema_id, signal).await?;
+        create_view(connection, change, tenant, schema_id, signal).await?;
+    }
+    Ok(ids)
+}
+
+async fn create_table(
+    connection: &mut SqliteConnection,
+    change: &mut Change,
+    tenant: &TenantId,
+    schema_id: i64,
+    signal: Signal,
+) -> Result<TableIds, sqlx::Error> {
+    let (table, snapshot) = (table(signal), change.snapshot_id);
+    let ids = TableIds { table_id: change.catalog_id(), partition_id: change.catalog_id() };
+    change.made(format!("created_table:\"{tenant}\".\"{signal}\""));
+    sqlx::query("INSERT INTO ducklake_table VALUES ($1, $2, $3, NULL, $4, $5, $6, 1)")
+        .bind(ids.table_id)
+        .bind(uuid())
+        .bind(snapshot)
+        .bind(schema_id)
+        .bind(signal.table_name())
+        .bind(format!("{signal}/"))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("INSERT INTO ducklake_schema_versions VALUES ($1, $2, $3)")
+        .bind(snapshot)
+        .bind(change.schema_version())
+        .bind(ids.table_id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("INSERT INTO ducklake_table_stats VALUES ($1, 0, 0, 0)")
+        .bind(ids.table_id)
+        .execute(&mut *connection)
+        .await?;
+    insert_columns(connection, snapshot, ids.table_id, table).await?;
+    insert_partition(connection, snapshot, ids, table).await?;
+    insert_sort_key(connection, snapshot, change.catalog_id(), ids.table_id, table).await?;
+    Ok(ids)
+}
+
+async fn insert_columns(
+    connection: &mut SqliteConnection,
+    snapshot: i64,
+    table_id: i64,
+    table: &Table,
+) -> Result<(), sqlx::Error> {
+    for column in catalog_columns(table) {
+        let nested = matches!(column.column_type, "list" | "struct" | "map");
+        sqlx::query(
+            "INSERT INTO ducklake_column VALUES ($1, $2, NULL, $3, $1, $4, $5, NULL, 'NULL', $6, $7, $8, 'duckdb')",
+        )
+        .bind(column.id)
+        .bind(snapshot)
+        .bind(table_id)
+        .bind(&column.name)
+        .bind(column.column_type)
+        .bind(i64::from(column.nulls_allowed))
+        .bind(column.parent)
+        .bind(if nested { "" } else { "literal" })
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_partition(
+    connection: &mut SqliteConnection,
+    snapshot: i64,
+    ids: TableIds,
+    table: &Table,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO ducklake_partition_info VALUES ($1, $2, $3, NULL)")
+        .bind(ids.partition_id)
+        .bind(ids.table_id)
+        .bind(snapshot)
+        .execute(&mut *connection)
+        .await?;
+    let timestamp = field_id(table.schema.field(table.index_of("timestamp")));
+    for (index, transform) in (0_i64..).zip(PARTITION_TRANSFORMS) {
+        sqlx::query("INSERT INTO ducklake_partition_column VALUES ($1, $2, $3, $4, $5)")
+            .bind(ids.partition_id)
+            .bind(ids.table_id)
+            .bind(index)
+            .bind(timestamp)
+            .bind(transform)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn insert_sort_key(
+    connection: &mut SqliteConnection,
+    snapshot: i64,
+    sort_id: i64,
+    table_id: i64,
+    table: &Table,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO ducklake_sort_info VALUES ($1, $2, $3, NULL)")
+        .bind(sort_id)
+        .bind(table_id)
+        .bind(snapshot)
+        .execute(&mut *connection)
+        .await?;
+    for (index, key) in (0_i64..).zip(table.sort_key) {
+        sqlx::query("INSERT INTO ducklake_sort_expression VALUES ($1, $2, $3, $4, 'duckdb', 'ASC', 'NULLS_FIRST')")
+            .bind(sort_id)
+            .bind(table_id)
+            .bind(index)
+            .bind(format!("\"{key}\""))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn create_view(
+    connection: &mut SqliteConnection,
+    change: &mut Change,
+    tenant: &TenantId,
+    schema_id: i64,
+    signal: Signal,
+) -> Result<(), sqlx::Error> {
+    let name = views::view_name(signal);
+    change.made(format!("created_view:\"{tenant}\".\"{name}\""));
+    sqlx::query("INSERT INTO ducklake_view VALUES ($1, $2, $3, NULL, $4, $5, 'duckdb', $6, '')")
+        .bind(change.catalog_id())
+        .bind(uuid())
+        .bind(change.snapshot_id)
+        .bind(schema_id)
+        .bind(name)
+        .bind(views::view_sql(table(signal), tenant))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A version 4 UUID. The standard library seeds its hashers from the operating system's randomness.
+fn uuid() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let (a, b) = (RandomState::new().hash_one(0), RandomState::new().hash_one(1));
+    let variant = 0x8000 | (b >> 48) & 0x3fff;
+    format!("{:08x}-{:04x}-4{:03x}-{variant:04x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xfff, b & 0xffff_ffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn column_ids_are_the_field_ids_in_preorder() {
+        for signal in Signal::ALL {
+            let columns = catalog_columns(table(signal));
+            assert!(columns.iter().map(|c| c.id).eq(1..=columns.len() as i64), "{signal}");
+            assert_eq!(columns[0].name, "timestamp");
+            let map = columns.iter().position(|c| c.name == "other_attributes").expect("every table has it");
+            assert_eq!(columns[map].column_type, "map");
+            assert_eq!((columns[map + 1].name.as_str(), columns[map + 1].parent), ("key", Some(columns[map].id)));
+            assert_eq!((columns[map + 2].name.as_str(), columns[map + 2].parent), ("value", Some(columns[map].id)));
+        }
+    }
+
+    #[test]
+    fn uuids_differ_and_are_of_version_4() {
+        let (a, b) = (uuid(), uuid());
+        assert_ne!(a, b);
+        assert_eq!((a.len(), a.as_bytes()[14]), (36, b'4'));
+    }
+}

@@ -1,0 +1,212 @@
+//! The lake: the data files that the catalog names, and the way sealed batches become such files. Never holds rows in
+//! memory, and never makes a file visible except by the one transaction of a flush.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use arrow::array::RecordBatch;
+use orrery_model::{Signal, SnapshotId, TenantId};
+use tokio::sync::Mutex;
+
+use crate::DataFile;
+use crate::catalog::{Catalog, Committed};
+use crate::parquet::{FileName, FlushName, WrittenFile, io, sync_folder, write_files};
+
+/// The name of the only writer of a lake with a local catalog.
+const WRITER: &str = "local";
+
+/// Rows of one request on their way into files.
+#[derive(Clone, Debug)]
+pub struct SealedBatch {
+    pub tenant: TenantId,
+    pub signal: Signal,
+    /// With the schema of the signal's table.
+    pub batch: RecordBatch,
+}
+
+/// The live data files of one catalog snapshot.
+#[derive(Clone, Debug)]
+pub struct LakeView {
+    pub id: SnapshotId,
+    /// Indexed by `Signal as usize - 1`, files in the order of their ids.
+    pub tables: HashMap<TenantId, [Arc<Vec<Arc<DataFile>>>; 3]>,
+}
+
+impl LakeView {
+    /// The files of a table; none for a tenant without any.
+    pub fn files(&self, tenant: &TenantId, signal: Signal) -> Arc<Vec<Arc<DataFile>>> {
+        self.tables.get(tenant).map(|tables| Arc::clone(&tables[signal as usize - 1])).unwrap_or_default()
+    }
+}
+
+/// Why the lake could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    #[error("could not {operation}")]
+    Database { operation: &'static str, source: sqlx::Error },
+    #[error("could not {operation} {path}")]
+    Io { operation: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("could not write the data file {path}")]
+    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
+    #[error("the catalog has format version {found}, and this Orrery knows {supported} and older: use a newer Orrery")]
+    NewerFormat { found: i64, supported: i64 },
+    #[error("the catalog is a DuckLake that Orrery did not create: use another data folder")]
+    Foreign,
+    #[error(
+        "column {column} of table {table} is not the one that this Orrery writes: the data folder is another version's"
+    )]
+    SchemaMismatch { table: String, column: String },
+    #[error("the catalog is damaged: {0}")]
+    Corrupt(String),
+    #[error(
+        "writer {writer} of epoch {epoch} is no longer the one that may write this lake, or has flushed this before"
+    )]
+    Fenced { writer: String, epoch: u64 },
+    #[error("the flush was given sequences {first} to {through}, which is no range after {flushed}")]
+    Sequence { first: u64, through: u64, flushed: u64 },
+}
+
+impl LakeError {
+    /// Whether the same call may succeed later: a full disk, a locked database.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Database { .. } | Self::Io { .. } | Self::Parquet { .. })
+    }
+}
+
+/// The data files of a data folder and their catalog. Dropping it loses nothing.
+pub struct Lake {
+    data_path: PathBuf,
+    epoch: u64,
+    flushed_sequence: AtomicU64,
+    view: ArcSwap<LakeView>,
+    /// Held through a flush: flushes follow one another.
+    catalog: Mutex<Catalog>,
+}
+
+impl Lake {
+    /// Opens `dir/catalog.sqlite` and `dir/data/`, creating what is missing, and removes the files that a torn flush left.
+    /// The caller holds the folder's lock.
+    pub async fn open(dir: &Path) -> Result<Self, LakeError> {
+        let data_path = dir.join("data");
+        fs::create_dir_all(&data_path).map_err(io("create", &data_path))?;
+        // Absolute, since DuckDB takes a relative one from its own working folder.
+        let dir = dir.canonicalize().map_err(io("find", dir))?;
+        let data_path = dir.join("data");
+        let mut catalog = Catalog::open(&dir.join("catalog.sqlite"), &data_path, WRITER).await?;
+        sync_folder(&dir)?;
+        remove_torn_files(&data_path, &catalog.referenced_paths().await?)?;
+        let view = catalog.load_view(&data_path).await?;
+        Ok(Self {
+            epoch: catalog.epoch,
+            flushed_sequence: AtomicU64::new(catalog.flushed_sequence),
+            view: ArcSwap::from_pointee(view),
+            catalog: Mutex::new(catalog),
+            data_path,
+        })
+    }
+
+    /// The sequence up to which the log is in the files.
+    pub fn flushed_sequence(&self) -> u64 {
+        self.flushed_sequence.load(Ordering::Acquire)
+    }
+
+    /// How often this lake has been opened for writing, this time included.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The files of the newest snapshot.
+    pub fn view(&self) -> Arc<LakeView> {
+        self.view.load_full()
+    }
+
+    /// Writes the batches of the sequences `first..=through` as files and commits them with the watermark: all of it is in
+    /// the lake when this returns, or none. May be repeated after an error; what had been committed after all is then
+    /// not written again.
+    pub async fn flush(&self, first: u64, through: u64, sealed: Vec<SealedBatch>) -> Result<Arc<LakeView>, LakeError> {
+        let mut catalog = self.catalog.lock().await;
+        let flushed = catalog.read_watermark().await?;
+        if flushed == through && first <= through && self.flushed_sequence() < first {
+            return self.reload(&mut catalog).await;
+        }
+        if first <= flushed || through < first {
+            return Err(LakeError::Sequence { first, through, flushed });
+        }
+        let name = FlushName { writer: WRITER.to_owned(), epoch: self.epoch, first, last: through };
+        let data_path = self.data_path.clone();
+        let files = tokio::task::spawn_blocking(move || write_files(&data_path, &name, sealed))
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let committed = catalog.commit(first, through, &files).await?;
+        let current = self.view();
+        if committed.parent != current.id {
+            return self.reload(&mut catalog).await;
+        }
+        let view = Arc::new(with_files(&current, &committed, files));
+        self.view.store(Arc::clone(&view));
+        self.flushed_sequence.store(through, Ordering::Release);
+        Ok(view)
+    }
+
+    /// Closes the catalog, so that its file holds everything and no log stands beside it.
+    pub async fn close(self) -> Result<(), LakeError> {
+        self.catalog.into_inner().close().await
+    }
+
+    async fn reload(&self, catalog: &mut Catalog) -> Result<Arc<LakeView>, LakeError> {
+        let view = Arc::new(catalog.load_view(&self.data_path).await?);
+        self.view.store(Arc::clone(&view));
+        self.flushed_sequence.store(catalog.flushed_sequence, Ordering::Release);
+        Ok(view)
+    }
+}
+
+/// The view after a commit: the files before it and the new ones.
+fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>) -> LakeView {
+    let mut view = LakeView { id: committed.snapshot, tables: before.tables.clone() };
+    for (&id, file) in committed.file_ids.iter().zip(files) {
+        let tables = view.tables.entry(file.tenant).or_default();
+        Arc::make_mut(&mut tables[file.signal as usize - 1]).push(Arc::new(DataFile {
+            id,
+            path: file.path,
+            size_bytes: file.size_bytes,
+            footer_bytes: file.footer_bytes,
+            rows: file.rows,
+            min_timestamp_ns: file.min_timestamp_ns,
+            max_timestamp_ns: file.max_timestamp_ns,
+            trace_filter: file.trace_filter,
+        }));
+    }
+    view
+}
+
+/// Removes this writer's files that no snapshot names. The rows of a file that was never committed are in the log.
+/// Files whose names are not ours are left alone.
+fn remove_torn_files(data_path: &Path, referenced: &std::collections::HashSet<String>) -> Result<(), LakeError> {
+    let mut folders = vec![data_path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(io("list", &folder))? {
+            let entry = entry.map_err(io("list", &folder))?;
+            let path = entry.path();
+            if entry.file_type().map_err(io("look at", &path))?.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let relative = path.strip_prefix(data_path).expect("the file was found below the data folder");
+            let (Some(relative), Some(name)) = (relative.to_str(), path.file_name().and_then(|name| name.to_str()))
+            else {
+                continue;
+            };
+            let ours = FileName::parse(name).is_some_and(|name| name.writer == WRITER);
+            if ours && !referenced.contains(relative) {
+                fs::remove_file(&path).map_err(io("remove the torn file", &path))?;
+                tracing::info!(file = relative, "removed a data file that was never committed");
+            }
+        }
+    }
+    Ok(())
+}

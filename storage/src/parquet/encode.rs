@@ -1,0 +1,186 @@
+//! Writing one run of rows as a Parquet file: a column at a time is gathered in the run's order, encoded and let go, so
+//! that memory holds one column and the encoded rest. Never decides the order.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::interleave;
+use orrery_model::Table;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::writer::SerializedFileWriter;
+
+use super::order::Run;
+use super::properties::writer_properties;
+use super::{ColumnRange, ColumnStatistics, io};
+use crate::lake::LakeError;
+use crate::trace_filter::{self, TraceFilter};
+
+/// Rows of a row group: the unit that a reader prunes, and that a query gives to one core.
+const ROW_GROUP_ROWS: usize = 1 << 18;
+
+/// Words longer than this are not kept in the catalog.
+const MAX_RANGE_BYTES: usize = 256;
+
+/// What a finished file is, beyond its rows.
+pub(crate) struct Encoded {
+    pub(crate) size_bytes: u64,
+    pub(crate) footer_bytes: u64,
+    pub(crate) columns: Vec<ColumnStatistics>,
+    pub(crate) trace_filter: Option<TraceFilter>,
+}
+
+/// Writes the run to the file and syncs it. An existing file of that name is a torn flush's, and overwritten.
+pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run: &Run) -> Result<Encoded, LakeError> {
+    let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
+    let schema = ArrowSchemaConverter::new().convert(&table.schema).map_err(fail)?;
+    let properties = writer_properties(table, &schema);
+    let file = File::create(path).map_err(io("create", path))?;
+    let mut writer = SerializedFileWriter::new(file, schema.root_schema_ptr(), properties).map_err(fail)?;
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&table.schema));
+
+    let (batches, rows) = referenced(batches, &run.rows);
+    for (index, rows) in rows.chunks(ROW_GROUP_ROWS).enumerate() {
+        let writers = factory.create_column_writers(index).map_err(fail)?;
+        let chunks = encode_columns(table, &batches, rows, writers).map_err(fail)?;
+        let mut row_group = writer.next_row_group().map_err(fail)?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut row_group).map_err(fail)?;
+        }
+        row_group.close().map_err(fail)?;
+    }
+    let metadata = writer.finish().map_err(fail)?;
+    let size_bytes = writer.bytes_written() as u64;
+    let file = writer.into_inner().map_err(fail)?;
+    file.sync_all().map_err(io("sync", path))?;
+    Ok(Encoded {
+        size_bytes,
+        footer_bytes: footer_bytes(path)?,
+        columns: column_statistics(table, &batches, &rows, run, &metadata),
+        trace_filter: trace_ids(table, &batches, &rows),
+    })
+}
+
+/// The batches that the rows are of, and the rows numbered by them: a flush of many hours must not look at every batch
+/// for every hour.
+fn referenced<'a>(batches: &'a [RecordBatch], rows: &[(usize, usize)]) -> (Vec<&'a RecordBatch>, Vec<(usize, usize)>) {
+    let mut places = vec![usize::MAX; batches.len()];
+    let mut kept = Vec::new();
+    let rows = rows
+        .iter()
+        .map(|&(batch, row)| {
+            if places[batch] == usize::MAX {
+                places[batch] = kept.len();
+                kept.push(&batches[batch]);
+            }
+            (places[batch], row)
+        })
+        .collect();
+    (kept, rows)
+}
+
+fn encode_columns(
+    table: &Table,
+    batches: &[&RecordBatch],
+    rows: &[(usize, usize)],
+    writers: Vec<ArrowColumnWriter>,
+) -> parquet::errors::Result<Vec<ArrowColumnChunk>> {
+    let mut writers = writers.into_iter();
+    let mut chunks = Vec::with_capacity(writers.len());
+    for (index, field) in table.schema.fields().iter().enumerate() {
+        let column = gather(batches, index, rows)?;
+        for leaf in compute_leaves(field, &column)? {
+            let mut writer = writers.next().expect("every leaf has a writer");
+            writer.write(&leaf)?;
+            chunks.push(writer.close()?);
+        }
+    }
+    Ok(chunks)
+}
+
+/// One column in the order of the rows.
+fn gather(
+    batches: &[&RecordBatch],
+    index: usize,
+    rows: &[(usize, usize)],
+) -> Result<ArrayRef, arrow::error::ArrowError> {
+    let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
+    if columns.iter().all(|column| column.null_count() == column.len()) {
+        return Ok(new_null_array(columns[0].data_type(), rows.len()));
+    }
+    interleave(&columns, rows)
+}
+
+/// The size of the footer, which DuckLake keeps: the length that stands before the closing `PAR1`.
+fn footer_bytes(path: &Path) -> Result<u64, LakeError> {
+    use std::io::{Read, Seek, SeekFrom};
+    let read = || {
+        let mut file = File::open(path)?;
+        let mut tail = [0; 8];
+        file.seek(SeekFrom::End(-8))?;
+        file.read_exact(&mut tail)?;
+        Ok(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]).into())
+    };
+    read().map_err(io("read the footer of", path))
+}
+
+/// The statistics of the timestamp and of the first word of the sort key, by which the run's ends are known.
+fn column_statistics(
+    table: &Table,
+    batches: &[&RecordBatch],
+    rows: &[(usize, usize)],
+    run: &Run,
+    metadata: &ParquetMetaData,
+) -> Vec<ColumnStatistics> {
+    let timestamp = ColumnStatistics {
+        index: table.index_of("timestamp"),
+        size_bytes: compressed_bytes(metadata, "timestamp"),
+        nulls: 0,
+        range: ColumnRange::Timestamp(run.min_timestamp_ns, run.max_timestamp_ns),
+    };
+    let key = table.sort_key[0];
+    let index = table.index_of(key);
+    let word = |place: usize| {
+        let (batch, row) = rows[place];
+        let column = batches[batch].column(index).as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row))
+    };
+    // NULLs stand first.
+    let nulls = if word(0).is_some() {
+        0
+    } else {
+        rows.iter().take_while(|(batch, row)| batches[*batch].column(index).is_null(*row)).count()
+    };
+    let range = match (word(nulls.min(rows.len() - 1)), word(rows.len() - 1)) {
+        (Some(min), Some(max)) if min.len().max(max.len()) <= MAX_RANGE_BYTES => {
+            ColumnRange::Text(min.to_owned(), max.to_owned())
+        }
+        _ => ColumnRange::Unknown,
+    };
+    let size_bytes = compressed_bytes(metadata, key);
+    vec![timestamp, ColumnStatistics { index, size_bytes, nulls: nulls as u64, range }]
+}
+
+fn compressed_bytes(metadata: &ParquetMetaData, column: &str) -> u64 {
+    metadata
+        .row_groups()
+        .iter()
+        .flat_map(|group| group.columns())
+        .filter(|chunk| chunk.column_path().parts() == [column])
+        .map(|chunk| chunk.compressed_size().cast_unsigned())
+        .sum()
+}
+
+fn trace_ids(table: &Table, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Option<TraceFilter> {
+    let index = table.schema.index_of("trace_id").ok()?;
+    let columns: Vec<_> = batches.iter().map(|batch| batch.column(index).as_string::<i32>()).collect();
+    let hashes = rows
+        .iter()
+        .filter(|(batch, row)| columns[*batch].is_valid(*row))
+        .map(|(batch, row)| trace_filter::hash(columns[*batch].value(*row)))
+        .collect();
+    Some(TraceFilter::from_hashes(hashes))
+}

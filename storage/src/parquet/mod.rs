@@ -1,0 +1,131 @@
+//! Parquet files of a flush: sealed batches in, durable sorted files out, one a table and hour. Never touches the catalog,
+//! so a file means nothing until a commit names it.
+
+mod encode;
+mod name;
+mod order;
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use orrery_model::{Signal, TenantId, table};
+
+pub(crate) use name::FileName;
+
+use crate::TraceFilter;
+use crate::lake::{LakeError, SealedBatch};
+
+/// A file on stable storage that no snapshot names yet.
+#[derive(Debug)]
+pub(crate) struct WrittenFile {
+    pub(crate) tenant: TenantId,
+    pub(crate) signal: Signal,
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// Below the table's folder, with `/`.
+    pub(crate) relative_path: String,
+    pub(crate) rows: u64,
+    pub(crate) size_bytes: u64,
+    /// Of the footer's Thrift structure, without the eight bytes that end the file.
+    pub(crate) footer_bytes: u64,
+    pub(crate) min_timestamp_ns: i64,
+    pub(crate) max_timestamp_ns: i64,
+    /// Of the columns that prune.
+    pub(crate) columns: Vec<ColumnStatistics>,
+    pub(crate) trace_filter: Option<TraceFilter>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ColumnStatistics {
+    /// Of the column in the table's schema.
+    pub(crate) index: usize,
+    /// Compressed.
+    pub(crate) size_bytes: u64,
+    pub(crate) nulls: u64,
+    pub(crate) range: ColumnRange,
+}
+
+/// Smallest and greatest value, inclusive.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ColumnRange {
+    Timestamp(i64, i64),
+    Text(String, String),
+    /// All NULL, or too long to be worth keeping.
+    Unknown,
+}
+
+/// What the names of a flush's files say.
+#[derive(Clone, Debug)]
+pub(crate) struct FlushName {
+    pub(crate) writer: String,
+    pub(crate) epoch: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// Writes the files of a flush below `data_path`, and the folders that hold them, to stable storage. Batches of a tenant
+/// and signal are released as soon as their files are written. An error leaves files that the next start removes.
+pub(crate) fn write_files(
+    data_path: &Path,
+    name: &FlushName,
+    sealed: Vec<SealedBatch>,
+) -> Result<Vec<WrittenFile>, LakeError> {
+    let mut groups: BTreeMap<(TenantId, u8), Vec<RecordBatch>> = BTreeMap::new();
+    for SealedBatch { tenant, signal, batch } in sealed {
+        if batch.num_rows() > 0 {
+            groups.entry((tenant, signal as u8)).or_default().push(batch);
+        }
+    }
+    let mut files = Vec::new();
+    while let Some(((tenant, code), batches)) = groups.pop_first() {
+        let signal = Signal::from_code(code).expect("the code is a signal's");
+        for run in order::sorted_runs(table(signal), &batches) {
+            let name = FileName::new(name, signal, run.hour);
+            let relative_path = name.relative_path();
+            let path = data_path.join(tenant.as_str()).join(signal.table_name()).join(&relative_path);
+            fs::create_dir_all(path.parent().expect("a data file is in a folder"))
+                .map_err(io("create a folder for", &path))?;
+            let encoded = encode::write_run(&path, table(signal), &batches, &run)?;
+            files.push(WrittenFile {
+                tenant: tenant.clone(),
+                signal,
+                path,
+                relative_path,
+                rows: run.rows.len() as u64,
+                size_bytes: encoded.size_bytes,
+                footer_bytes: encoded.footer_bytes,
+                min_timestamp_ns: run.min_timestamp_ns,
+                max_timestamp_ns: run.max_timestamp_ns,
+                columns: encoded.columns,
+                trace_filter: encoded.trace_filter,
+            });
+        }
+    }
+    sync_folders(data_path, &files)?;
+    Ok(files)
+}
+
+/// A new file's name is durable only when its folder is, up to the data folder.
+fn sync_folders(data_path: &Path, files: &[WrittenFile]) -> Result<(), LakeError> {
+    let mut folders = BTreeSet::new();
+    for file in files {
+        folders.extend(file.path.ancestors().skip(1).take_while(|folder| folder.starts_with(data_path)));
+    }
+    // Parents sort before their children; the innermost goes first.
+    folders.into_iter().rev().try_for_each(sync_folder)
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), LakeError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
+}
+
+/// Names the operation and the path that an I/O error broke.
+pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LakeError {
+    let path = path.to_owned();
+    move |source| LakeError::Io { operation, path, source }
+}

@@ -1,0 +1,94 @@
+//! Names of data files: `{day}/{writer}-{epoch}-{first}-{last}-{table}-{partition}-{n}.parquet` below the table's folder.
+//! The same flush repeated writes the same names. Never touches a file.
+
+use chrono::DateTime;
+use orrery_model::Signal;
+
+use super::FlushName;
+
+/// A data file's name in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileName {
+    /// Without `-`.
+    pub(crate) writer: String,
+    pub(crate) epoch: u64,
+    /// The sequences of the flush, inclusive.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    table: &'static str,
+    /// `YYYYMMDDHH`, UTC.
+    partition: String,
+    /// Counts the files of one flush and partition.
+    n: u32,
+}
+
+impl FileName {
+    /// `hour` counts from the Unix epoch.
+    pub(crate) fn new(flush: &FlushName, signal: Signal, hour: u32) -> Self {
+        let time =
+            DateTime::from_timestamp(i64::from(hour) * 3600, 0).expect("hours of 64-bit nanoseconds are in range");
+        Self {
+            writer: flush.writer.clone(),
+            epoch: flush.epoch,
+            first: flush.first,
+            last: flush.last,
+            table: signal.table_name(),
+            partition: time.format("%Y%m%d%H").to_string(),
+            n: 0,
+        }
+    }
+
+    /// Below the table's folder: a folder a day keeps folders small.
+    pub(crate) fn relative_path(&self) -> String {
+        let Self { writer, epoch, first, last, table, partition, n } = self;
+        let (year, month, day) = (&partition[..4], &partition[4..6], &partition[6..8]);
+        format!("{year}-{month}-{day}/{writer}-{epoch}-{first}-{last}-{table}-{partition}-{n}.parquet")
+    }
+
+    /// The parts of a file's name (without folders); `None` for what is no data file.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_suffix(".parquet")?.split('-');
+        let mut next = || parts.next();
+        let parsed = Self {
+            writer: next()?.to_owned(),
+            epoch: next()?.parse().ok()?,
+            first: next()?.parse().ok()?,
+            last: next()?.parse().ok()?,
+            table: {
+                let name = next()?;
+                Signal::ALL.into_iter().map(Signal::table_name).find(|table| *table == name)?
+            },
+            partition: next().filter(|p| p.len() == 10 && p.bytes().all(|b| b.is_ascii_digit()))?.to_owned(),
+            n: next()?.parse().ok()?,
+        };
+        next().is_none().then_some(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_they_hold_and_parse_back() {
+        let flush = FlushName { writer: "local".to_owned(), epoch: 3, first: 17, last: 40 };
+        let name = FileName::new(&flush, Signal::Spans, 465_067);
+        let path = name.relative_path();
+        assert_eq!(path, "2023-01-20/local-3-17-40-spans-2023012019-0.parquet");
+        assert_eq!(FileName::parse(path.rsplit_once('/').expect("a folder").1), Some(name));
+    }
+
+    #[test]
+    fn other_names_are_left_alone() {
+        for name in [
+            "ducklake-01a1fe39-7518-7206-a614-8f96fcbec9a4.parquet",
+            "local-3-17-40-spans-2023012019-0.parquet.tmp",
+            "local-3-17-40-spans-2023012019-0-1.parquet",
+            "local-3-17-40-users-2023012019-0.parquet",
+            "local-3-17-x-spans-2023012019-0.parquet",
+            "notes.txt",
+        ] {
+            assert_eq!(FileName::parse(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The trace ids of a data file as a split-block Bloom filter: about ten bits an id, one cache line a look-up, so that a
+//! trace opens only the files that hold it. Never says no to an id that is there.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bits a distinct id; one look-up in about a hundred of an absent id is a false yes.
+const BITS_PER_ID: usize = 10;
+const BLOCK_BITS: usize = 256;
+const BLOCK_BYTES: usize = BLOCK_BITS / 8;
+
+/// One odd multiplier a word, those of Parquet's split-block filter.
+const SALT: [u32; 8] =
+    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
+
+/// A split-block Bloom filter of about ten bits an id over the lower-case hex trace ids of a file. The hash is XXH3-64
+/// of the id's text; its upper half chooses the block, its lower half the bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceFilter {
+    blocks: Arc<[[u32; 8]]>,
+}
+
+impl TraceFilter {
+    /// A filter over ids in any order, repeated ones too.
+    pub fn build<'a>(ids: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::from_hashes(ids.into_iter().map(hash).collect())
+    }
+
+    /// A filter over the [`hash`]es of ids, in any order, repeated ones too.
+    pub(crate) fn from_hashes(mut hashes: Vec<u64>) -> Self {
+        hashes.sort_unstable();
+        hashes.dedup();
+        let mut blocks = vec![[0_u32; 8]; (hashes.len() * BITS_PER_ID).div_ceil(BLOCK_BITS)];
+        for &hash in &hashes {
+            let block = block_of(hash, blocks.len());
+            for (word, bit) in blocks[block].iter_mut().zip(mask(hash)) {
+                *word |= bit;
+            }
+        }
+        Self { blocks: blocks.into() }
+    }
+
+    /// Whether the id (lower-case hex) may be in the file. `false` is certain.
+    pub fn may_contain(&self, trace_id: &str) -> bool {
+        if self.blocks.is_empty() {
+            return false;
+        }
+        let hash = hash(trace_id);
+        let block = &self.blocks[block_of(hash, self.blocks.len())];
+        block.iter().zip(mask(hash)).all(|(word, bit)| word & bit != 0)
+    }
+
+    /// The stored form: the blocks' words, little-endian. Empty for a file without trace ids.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.blocks.iter().flatten().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// The inverse of [`Self::to_bytes`]; `None` for a length that is no whole number of blocks.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if !bytes.len().is_multiple_of(BLOCK_BYTES) {
+            return None;
+        }
+        let blocks = bytes.chunks_exact(BLOCK_BYTES).map(|block| {
+            let mut words = [0; 8];
+            for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
+                *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            words
+        });
+        Some(Self { blocks: blocks.collect() })
+    }
+
+    pub fn size_bytes(&self) -> usize {
+        self.blocks.len() * BLOCK_BYTES
+    }
+}
+
+pub(crate) fn hash(trace_id: &str) -> u64 {
+    xxh3_64(trace_id.as_bytes())
+}
+
+fn block_of(hash: u64, blocks: usize) -> usize {
+    (((hash >> 32) * blocks as u64) >> 32) as usize
+}
+
+fn mask(hash: u64) -> [u32; 8] {
+    SALT.map(|salt| 1 << ((hash as u32).wrapping_mul(salt) >> 27))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> String {
+        format!("{:016x}{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n)
+    }
+
+    #[test]
+    fn every_id_is_found_and_few_others_are() {
+        for count in [1_u64, 7, 1_000, 50_000] {
+            let ids: Vec<String> = (0..count).map(id).collect();
+            let filter = TraceFilter::build(ids.iter().map(String::as_str));
+            assert!(ids.iter().all(|id| filter.may_contain(id)), "{count} ids");
+            let strangers = (1_000_000..1_010_000).filter(|&n| filter.may_contain(&id(n))).count();
+            assert!(strangers < 250, "{strangers} of 10000 strangers pass a filter of {count} ids");
+        }
+    }
+
+    #[test]
+    fn repeated_ids_cost_nothing() {
+        let ids: Vec<String> = (0..100).map(id).collect();
+        let once = TraceFilter::build(ids.iter().map(String::as_str));
+        let often = TraceFilter::build(ids.iter().cycle().take(10_000).map(String::as_str));
+        assert_eq!(once, often);
+        assert_eq!(once.size_bytes(), 128);
+    }
+
+    #[test]
+    fn stored_and_loaded_it_is_the_same() {
+        for count in [0, 1, 1_000] {
+            let ids: Vec<String> = (0..count).map(id).collect();
+            let filter = TraceFilter::build(ids.iter().map(String::as_str));
+            assert_eq!(TraceFilter::from_bytes(&filter.to_bytes()), Some(filter));
+        }
+        assert_eq!(TraceFilter::from_bytes(&[0; 33]), None);
+    }
+
+    #[test]
+    fn an_empty_filter_holds_nothing() {
+        assert!(!TraceFilter::build([]).may_contain(&id(1)));
+    }
+
+    /// The stored form must not change without a new format version: FORMAT.md's test vector.
+    #[test]
+    fn the_bits_are_those_of_the_format() {
+        let filter = TraceFilter::build(["0102030405060708090a0b0c0d0e0f10"]);
+        let words: Vec<String> =
+            filter.to_bytes().chunks(4).map(|w| format!("{:02x}{:02x}{:02x}{:02x}", w[0], w[1], w[2], w[3])).collect();
+        assert_eq!(words.len(), 8);
+        assert_eq!(words.concat().chars().filter(|c| *c != '0').count(), 8, "one bit a word");
+    }
+}
