@@ -1,0 +1,149 @@
+//! The query engine: what all sessions share (memory, spill files, footers, a runtime of their own) and how many run at
+//! once. Never looks into a query; that is the session's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use orrery_model::{Clock, Identity, TenantId};
+use orrery_storage::Snapshot;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
+
+use crate::memory::Budget;
+use crate::{QueryError, Session};
+
+/// Where snapshots come from: the store, or a test's own batches and files.
+pub trait SnapshotSource: Send + Sync + 'static {
+    /// One consistent moment of a tenant; cheap.
+    fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot>;
+}
+
+/// The engine's limits.
+#[derive(Clone, Debug)]
+pub struct QueryConfig {
+    /// Working memory of all queries together, bytes. A query that cannot spill beyond it ends with `memory_exceeded`.
+    pub memory_bytes: usize,
+    /// Working memory of one query, bytes.
+    pub query_memory_bytes: usize,
+    /// How long a query may run, from its session's start to its last row.
+    pub deadline: Duration,
+    /// Queries at once; the next ones wait, at most their deadline.
+    pub max_concurrent: usize,
+    /// Where sorts and joins spill to.
+    pub temp_dir: PathBuf,
+    /// Spilled bytes of all queries together.
+    pub spill_bytes: u64,
+    /// Memory for the footers and page indexes of files, bytes.
+    pub footer_cache_bytes: usize,
+    /// Partitions of a plan and threads of the engine.
+    pub threads: usize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            query_memory_bytes: 256 << 20,
+            deadline: Duration::from_secs(60),
+            max_concurrent: 8,
+            temp_dir: std::env::temp_dir(),
+            spill_bytes: 8 << 30,
+            footer_cache_bytes: 64 << 20,
+            threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        }
+    }
+}
+
+/// Makes sessions. One a process, shared by every door.
+pub struct Engine {
+    source: Arc<dyn SnapshotSource>,
+    clock: Arc<dyn Clock>,
+    config: QueryConfig,
+    /// Footer cache, spill files, object stores; sessions put their own memory pool on top.
+    shared: Arc<RuntimeEnv>,
+    budget: Arc<Budget>,
+    permits: Arc<Semaphore>,
+    runtime: OwnRuntime,
+}
+
+impl Engine {
+    /// Starts the engine's threads and makes sure that it can spill.
+    pub fn new(
+        source: Arc<dyn SnapshotSource>,
+        config: QueryConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, QueryError> {
+        std::fs::create_dir_all(&config.temp_dir).map_err(|e| {
+            QueryError::internal(format!("creating the spill folder {}: {e}", config.temp_dir.display()))
+        })?;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![config.temp_dir.clone()]))
+            .with_max_temp_directory_size(config.spill_bytes);
+        let shared = RuntimeEnvBuilder::new()
+            .with_disk_manager_builder(disk)
+            .with_metadata_cache_limit(config.footer_cache_bytes)
+            .build_arc()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|e| QueryError::internal(format!("starting the query threads: {e}")))?;
+        Ok(Arc::new(Self {
+            source,
+            clock,
+            shared,
+            budget: Arc::new(Budget::new(config.memory_bytes)),
+            permits: Arc::new(Semaphore::new(config.max_concurrent.max(1))),
+            runtime: OwnRuntime(Some(runtime)),
+            config,
+        }))
+    }
+
+    /// A session for one request: pins the tenant's snapshot as it is when the query's turn has come. Waits for a free
+    /// place at most the deadline, which is counted from here.
+    pub async fn session(&self, identity: &Identity) -> Result<Session, QueryError> {
+        let started = Instant::now();
+        let waiting = tokio::time::timeout(self.config.deadline, Arc::clone(&self.permits).acquire_owned());
+        let permit = waiting
+            .await
+            .map_err(|_| QueryError::Overloaded(self.config.max_concurrent))?
+            .map_err(|_| QueryError::internal("the engine is closed"))?;
+        Session::new(self, self.source.snapshot(&identity.tenant), permit, started)
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub const fn config(&self) -> &QueryConfig {
+        &self.config
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<RuntimeEnv> {
+        &self.shared
+    }
+
+    pub(crate) const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.runtime.0.as_ref().expect("the runtime lives as long as the engine").handle().clone()
+    }
+}
+
+/// Threads apart from those that receive telemetry, so that a heavy query delays no acknowledgement. Shut down without
+/// waiting, since the engine may be dropped by an asynchronous task.
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The one list of routes of the public API under `/api/v1`. Holds no logic.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::http::not_built;
+use crate::{Engine, QueryError, sql};
+
+/// The public API. The caller's [`orrery_model::Identity`] is taken from the request's extensions.
+pub fn router(engine: Arc<Engine>) -> Router {
+    Router::new()
+        .route("/api/v1/sql", post(sql::post))
+        .route("/api/v1/services", get(not_built))
+        .route("/api/v1/services/{*name}", get(not_built))
+        .route("/api/v1/service-graph", get(not_built))
+        .route("/api/v1/service-graph/spans", get(not_built))
+        .route("/api/v1/traces", get(not_built))
+        .route("/api/v1/traces/{id}", get(not_built))
+        .route("/api/v1/logs", get(not_built))
+        .route("/api/v1/logs/tail", get(not_built))
+        .route("/api/v1/metrics", get(not_built))
+        .route("/api/v1/attributes", get(not_built))
+        .route("/api/v1/alerts", get(not_built))
+        .route("/api/v1/status", get(not_built))
+        .route("/api/v1/openapi.json", get(not_built))
+        .route("/api/v1/{*rest}", axum::routing::any(unknown))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(engine)
+}
+
+async fn unknown(uri: http::Uri) -> QueryError {
+    QueryError::not_found(format!("{} is no path of this API; /api/v1/openapi.json lists them", uri.path()))
+}
+
+async fn wrong_method(method: http::Method, uri: http::Uri) -> impl axum::response::IntoResponse {
+    let error = QueryError::bad_request(format!("{method} is not a method of {}", uri.path()));
+    (http::StatusCode::METHOD_NOT_ALLOWED, error)
+}

@@ -1,0 +1,94 @@
+//! What a statement may be: one read-only query over the registered tables and functions. The same behind every door;
+//! knows no file, no URL and no way to write.
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+
+use crate::{QueryError, attributes, functions};
+
+/// The catalog's name in three-part table names; the schema is the default tenant's.
+const CATALOG: &str = "orrery";
+const SCHEMA: &str = "main";
+
+/// A session's state: DataFusion's expressions, functions and rules, our own in front, and no file format, no table
+/// factory, no URL table.
+pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(threads.max(1))
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA);
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    // Strings are Utf8 in files and memory, so a CAST to VARCHAR must be too.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let mut expr_planners = attributes::expr_planners();
+    expr_planners.extend(SessionStateDefaults::default_expr_planners());
+    let mut scalar_functions = SessionStateDefaults::default_scalar_functions();
+    scalar_functions.extend(functions::scalar_functions());
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_expr_planners(expr_planners)
+        .with_scalar_functions(scalar_functions)
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_table_function_list(SessionStateDefaults::default_table_functions())
+        .with_analyzer_rules(attributes::analyzer_rules())
+        .build()
+}
+
+/// Parses and plans one statement, or says why it may not run.
+pub(crate) async fn plan(context: &SessionContext, query: &str) -> Result<LogicalPlan, QueryError> {
+    let state = context.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(query, &dialect)?;
+    check(&statement)?;
+    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(&plan)?;
+    Ok(plan)
+}
+
+fn check(statement: &Statement) -> Result<(), QueryError> {
+    let refused = match statement {
+        Statement::Explain(explain) => return check(&explain.statement),
+        Statement::Statement(sql) => match &**sql {
+            Sql::Query(_)
+            | Sql::ShowTables { .. }
+            | Sql::ShowColumns { .. }
+            | Sql::ShowFunctions { .. }
+            | Sql::ExplainTable { .. } => {
+                return Ok(());
+            }
+            Sql::Explain { statement, .. } => return check(&Statement::Statement(statement.clone())),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    let verb: String = refused.split_whitespace().take(3).collect::<Vec<_>>().join(" ").chars().take(60).collect();
+    Err(QueryError::bad_request(format!("{verb} is refused: only queries run here"))
+        .with_hint("SELECT, EXPLAIN, DESCRIBE and SHOW TABLES are allowed; data comes in over OTLP"))
+}
+
+/// Adds what there is to a name that there is not.
+fn explain(error: datafusion::error::DataFusionError) -> QueryError {
+    let error = QueryError::from(error);
+    let text = error.to_string();
+    if text.contains("table '") && text.contains("not found") {
+        return error.with_hint("the tables are spans, logs and metrics; files and URLs cannot be read");
+    }
+    if text.contains("table function") {
+        return error.with_hint("the table functions are generate_series and range; files and URLs cannot be read");
+    }
+    error
+}

@@ -1,0 +1,232 @@
+//! One request's view of the lake: a pinned snapshot as SQL tables, a memory share, a deadline. Runs statements in a
+//! sandbox; never changes anything.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::{Stream, StreamExt};
+use orrery_api::Receipt;
+use orrery_model::Signal;
+use orrery_storage::Snapshot;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::memory::QueryPool;
+use crate::table::{ScanCounters, SignalTable, rows_and_bytes};
+use crate::{Engine, Filter, QueryError, sandbox};
+
+/// Batches that wait for a slow reader before the query does.
+const BATCHES_AHEAD: usize = 2;
+
+/// Made by [`Engine::session`]. Cloning it is cheap and shares the snapshot, the deadline and the receipt.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    context: SessionContext,
+    snapshot: Arc<Snapshot>,
+    counters: Arc<ScanCounters>,
+    /// The plans that were run, for the receipt.
+    plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
+    started: Instant,
+    deadline: Duration,
+    runtime: Handle,
+    /// The place among the queries that run at once; given back with the session and its last stream.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Session {
+    pub(crate) fn new(
+        engine: &Engine,
+        snapshot: Arc<Snapshot>,
+        permit: OwnedSemaphorePermit,
+        started: Instant,
+    ) -> Result<Self, QueryError> {
+        let config = engine.config();
+        let pool = QueryPool::new(config.query_memory_bytes, Arc::clone(engine.budget()));
+        let runtime =
+            RuntimeEnvBuilder::from_runtime_env(engine.shared()).with_memory_pool(Arc::new(pool)).build_arc()?;
+        let context = SessionContext::new_with_state(sandbox::state(runtime, config.threads));
+        let counters = Arc::new(ScanCounters::default());
+        for signal in Signal::ALL {
+            let table = SignalTable::new(signal, snapshot.table(signal).clone(), Arc::clone(&counters));
+            context.register_table(signal.table_name(), Arc::new(table))?;
+        }
+        let inner = Inner {
+            context,
+            snapshot,
+            counters,
+            plans: Mutex::default(),
+            started,
+            deadline: config.deadline,
+            runtime: engine.handle(),
+            _permit: permit,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.inner.snapshot
+    }
+
+    /// The DataFusion context, for plans made without SQL; run them with [`Session::run`], which applies the deadline.
+    pub fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
+    /// One signal's table as a data frame.
+    pub async fn table(&self, signal: Signal) -> Result<DataFrame, QueryError> {
+        Ok(self.inner.context.table(signal.table_name()).await?)
+    }
+
+    /// Plans and starts one read-only statement. Anything that would write, read other files or change the session is a
+    /// `bad_request`.
+    pub async fn sql(&self, query: &str) -> Result<SqlStream, QueryError> {
+        let (context, query) = (self.inner.context.clone(), query.to_owned());
+        let plan = self.within_deadline(async move { sandbox::plan(&context, &query).await }).await?;
+        self.start(plan).await
+    }
+
+    /// Starts a data frame that came from this session's context.
+    pub async fn run(&self, frame: DataFrame) -> Result<SqlStream, QueryError> {
+        self.start(frame.into_unoptimized_plan()).await
+    }
+
+    /// All rows of a statement, with what the session has cost so far.
+    pub async fn collect(&self, query: &str) -> Result<(Vec<RecordBatch>, Receipt), QueryError> {
+        let mut stream = self.sql(query).await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok((batches, self.receipt()))
+    }
+
+    /// Parses and checks a `filter` against a signal's table.
+    pub async fn filter(&self, signal: Signal, text: &str) -> Result<Filter, QueryError> {
+        Filter::parse(&self.inner.context, signal, text).await
+    }
+
+    /// What all statements of the session have cost so far.
+    pub fn receipt(&self) -> Receipt {
+        let (rows_scanned, bytes_scanned) = rows_and_bytes(&self.inner.plans.lock());
+        let (files, files_pruned) = self.inner.counters.files();
+        Receipt {
+            elapsed_ms: (self.inner.started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+            rows_scanned,
+            bytes_scanned,
+            files,
+            files_pruned,
+            ..Receipt::default()
+        }
+    }
+
+    async fn start(&self, plan: LogicalPlan) -> Result<SqlStream, QueryError> {
+        let context = self.inner.context.clone();
+        let physical =
+            self.within_deadline(async move { Ok(context.state().create_physical_plan(&plan).await?) }).await?;
+        let stream = {
+            let _guard = self.inner.runtime.enter();
+            execute_stream(Arc::clone(&physical), self.inner.context.task_ctx())?
+        };
+        self.inner.plans.lock().push(Arc::clone(&physical));
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        let schema = stream.schema();
+        let task = self.inner.runtime.spawn(forward(stream, sender));
+        Ok(SqlStream {
+            schema,
+            receiver,
+            deadline: Box::pin(tokio::time::sleep(self.remaining())),
+            ended: false,
+            _task: AbortOnDropHandle::new(task),
+            session: self.clone(),
+        })
+    }
+
+    fn remaining(&self) -> Duration {
+        self.inner.deadline.saturating_sub(self.inner.started.elapsed())
+    }
+
+    fn overdue(&self) -> QueryError {
+        QueryError::DeadlineExceeded { deadline_ms: u64::try_from(self.inner.deadline.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    /// Runs planning on the engine's threads; it stops when the caller goes or the deadline has come.
+    async fn within_deadline<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let task = AbortOnDropHandle::new(self.inner.runtime.spawn(work));
+        match tokio::time::timeout(self.remaining(), task).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(join)) => Err(QueryError::internal(join)),
+            Err(_) => Err(self.overdue()),
+        }
+    }
+}
+
+async fn forward(
+    mut stream: datafusion::execution::SendableRecordBatchStream,
+    sender: mpsc::Sender<Result<RecordBatch, QueryError>>,
+) {
+    while let Some(batch) = stream.next().await {
+        if sender.send(batch.map_err(QueryError::from)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The rows of one statement as they come. Dropping it stops the work; after an error it ends.
+pub struct SqlStream {
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<Result<RecordBatch, QueryError>>,
+    deadline: Pin<Box<tokio::time::Sleep>>,
+    ended: bool,
+    _task: AbortOnDropHandle<()>,
+    session: Session,
+}
+
+impl SqlStream {
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What the session has cost so far; final once the stream has ended.
+    pub fn receipt(&self) -> Receipt {
+        self.session.receipt()
+    }
+}
+
+impl Stream for SqlStream {
+    type Item = Result<RecordBatch, QueryError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            self.ended = true;
+            return Poll::Ready(Some(Err(self.session.overdue())));
+        }
+        let next = std::task::ready!(self.receiver.poll_recv(cx));
+        self.ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+}
+
+/// A text as an SQL string literal.
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

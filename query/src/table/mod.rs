@@ -1,0 +1,273 @@
+//! A signal's table in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
+//! what a query's columns and conditions ask for; never decides which rows exist, the snapshot does.
+
+mod prune;
+mod receipt;
+
+pub(crate) use receipt::{ScanCounters, rows_and_bytes};
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::Session;
+use datafusion::catalog::TableProvider;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::error::Result;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+use orrery_model::schema::map_type;
+use orrery_model::{Scope, Signal, Table, table};
+use orrery_storage::{DataFile, TableSnapshot};
+
+use crate::attributes::whole_map;
+
+/// Bytes before the footer that are read with it: the page indexes.
+const INDEX_BYTES: usize = 64 << 10;
+
+/// A signal's table within one session.
+#[derive(Debug)]
+pub(crate) struct SignalTable {
+    table: &'static Table,
+    /// The stored columns, then the whole maps of [`Scope::ALL`].
+    schema: SchemaRef,
+    snapshot: TableSnapshot,
+    counters: Arc<ScanCounters>,
+}
+
+impl SignalTable {
+    pub fn new(signal: Signal, snapshot: TableSnapshot, counters: Arc<ScanCounters>) -> Self {
+        let table = table(signal);
+        let mut fields: Vec<_> = table.schema.fields().iter().cloned().collect();
+        fields.extend(Scope::ALL.map(|scope| Arc::new(Field::new(scope.map_name(), map_type(), false))));
+        Self { table, schema: Arc::new(Schema::new(fields)), snapshot, counters }
+    }
+
+    fn stored(&self) -> usize {
+        self.table.columns.len()
+    }
+
+    /// The stored columns that a projected column and the filters need, in the table's order.
+    fn needed(&self, projection: &[usize], filters: &[Expr]) -> Result<Vec<usize>> {
+        let mut needed = vec![false; self.stored()];
+        for &index in projection {
+            match index.checked_sub(self.stored()) {
+                None => needed[index] = true,
+                Some(scope) => {
+                    for column in whole_map(self.table, Scope::ALL[scope]).column_refs() {
+                        needed[self.table.schema.index_of(&column.name)?] = true;
+                    }
+                }
+            }
+        }
+        for column in filters.iter().flat_map(Expr::column_refs) {
+            needed[self.table.schema.index_of(&column.name)?] = true;
+        }
+        Ok((0..self.stored()).filter(|&i| needed[i]).collect())
+    }
+
+    /// The projected columns over the needed ones, `None` where they are the same.
+    fn outputs(
+        &self,
+        state: &dyn Session,
+        projection: &[usize],
+        needed: &[usize],
+        input: &DFSchema,
+    ) -> Result<Option<Vec<(Arc<dyn PhysicalExpr>, String)>>> {
+        if projection == needed {
+            return Ok(None);
+        }
+        let output = |&index: &usize| {
+            let name = self.schema.field(index).name();
+            let expr = match index.checked_sub(self.stored()) {
+                None => Expr::Column(Column::new_unqualified(name)),
+                Some(scope) => whole_map(self.table, Scope::ALL[scope]),
+            };
+            Ok((state.create_physical_expr(expr, input)?, name.clone()))
+        };
+        projection.iter().map(output).collect::<Result<Vec<_>>>().map(Some)
+    }
+
+    fn memory(&self, needed: &[usize], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let rows: usize = self.snapshot.memory.iter().map(RecordBatch::num_rows).sum();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let parts = split(&self.snapshot.memory, rows, partitions);
+        let source = MemorySourceConfig::try_new(&parts, Arc::clone(&self.table.schema), Some(needed.to_vec()))?;
+        Ok(Some(DataSourceExec::from_data_source(source.with_show_sizes(false))))
+    }
+
+    fn files(
+        &self,
+        state: &dyn Session,
+        files: &[Arc<DataFile>],
+        needed: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let url = ObjectStoreUrl::local_filesystem();
+        let runtime = state.runtime_env();
+        let reader = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&url)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        let mut options = datafusion::config::TableParquetOptions::default();
+        options.global = state.config_options().execution.parquet.clone();
+        let source = ParquetSource::new(Arc::clone(&self.table.schema))
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(reader));
+        let listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
+        let groups = FileGroup::new(listed).split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(self.statistics_of(files))
+            .with_projection_indices(Some(needed.to_vec()))?
+            .with_limit(limit)
+            .build();
+        Ok(Some(DataSourceExec::from_data_source(config)))
+    }
+
+    fn listed(&self, file: &Arc<DataFile>) -> Result<PartitionedFile> {
+        let location = Path::from_absolute_path(&file.path).map_err(object_store::Error::from)?;
+        // A file never changes under its name, so any fixed time keeps its footer valid in the cache.
+        let meta = ObjectMeta {
+            location,
+            last_modified: DateTime::<Utc>::UNIX_EPOCH,
+            size: file.size_bytes,
+            e_tag: None,
+            version: None,
+        };
+        let hint = usize::try_from(file.footer_bytes).unwrap_or(usize::MAX).saturating_add(INDEX_BYTES);
+        Ok(PartitionedFile::new_from_meta(meta)
+            .with_metadata_size_hint(hint.min(usize::try_from(file.size_bytes).unwrap_or(usize::MAX)))
+            .with_statistics(Arc::new(self.statistics_of(std::slice::from_ref(file)))))
+    }
+
+    /// Exact rows, and exact ends of `timestamp`: what answers `count(*)` and `max(timestamp)` unread.
+    fn statistics_of(&self, files: &[Arc<DataFile>]) -> Statistics {
+        let mut statistics = Statistics::new_unknown(&self.table.schema);
+        let rows: u64 = files.iter().map(|f| f.rows).sum();
+        let bytes: u64 = files.iter().map(|f| f.size_bytes).sum();
+        statistics.num_rows = Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
+        statistics.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let time = |ns: Option<i64>| {
+            ns.map_or(Precision::Absent, |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), None)))
+        };
+        let column = &mut statistics.column_statistics[self.table.index_of("timestamp")];
+        column.null_count = Precision::Exact(0);
+        column.min_value = time(files.iter().map(|f| f.min_timestamp_ns).min());
+        column.max_value = time(files.iter().map(|f| f.max_timestamp_ns).max());
+        statistics
+    }
+}
+
+#[async_trait]
+impl TableProvider for SignalTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Every condition on stored columns is answered here, exactly, so that the columns it alone needs stop here; one
+    /// on a whole map is answered above.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let stored = |expr: &&Expr| {
+            let all = expr.column_refs().iter().all(|c| self.table.schema.index_of(&c.name).is_ok());
+            if all { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Unsupported }
+        };
+        Ok(filters.iter().map(stored).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let needed = self.needed(projection, filters)?;
+        let (files, pruned) = prune::files(&self.snapshot.files, filters);
+        self.counters.add(files.len(), pruned);
+
+        let filters = filters.iter().cloned().map(unqualified).collect::<Result<Vec<_>>>()?;
+        let limit = limit.filter(|_| filters.is_empty());
+        let partitions = state.config().target_partitions();
+        let sources = [self.files(state, &files, &needed, limit)?, self.memory(&needed, partitions)?];
+        let input = DFSchema::try_from(self.table.schema.project(&needed)?)?;
+        let predicate = conjunction(filters).map(|expr| state.create_physical_expr(expr, &input)).transpose()?;
+        let outputs = self.outputs(state, projection, &needed, &input)?;
+
+        let mut plans = Vec::new();
+        for mut plan in sources.into_iter().flatten() {
+            if let Some(predicate) = &predicate {
+                plan = Arc::new(FilterExec::try_new(Arc::clone(predicate), plan)?);
+            }
+            if let Some(outputs) = &outputs {
+                plan = Arc::new(ProjectionExec::try_new(outputs.iter().cloned(), plan)?);
+            }
+            plans.push(plan);
+        }
+        if plans.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(projection)?))));
+        }
+        UnionExec::try_new(plans)
+    }
+}
+
+/// The expression with its columns named as the files name them.
+fn unqualified(expr: Expr) -> Result<Expr> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    expr.transform(|e| {
+        Ok(match e {
+            Expr::Column(c) if c.relation.is_some() => Transformed::yes(Expr::Column(Column::new_unqualified(c.name))),
+            other => Transformed::no(other),
+        })
+    })
+    .map(|t| t.data)
+}
+
+/// The batches in at most `partitions` parts of about as many rows each.
+fn split(batches: &[RecordBatch], rows: usize, partitions: usize) -> Vec<Vec<RecordBatch>> {
+    let target = rows.div_ceil(partitions.max(1));
+    let mut parts = vec![Vec::new()];
+    let mut filled = 0;
+    for batch in batches {
+        let mut offset = 0;
+        while offset < batch.num_rows() {
+            if filled == target {
+                parts.push(Vec::new());
+                filled = 0;
+            }
+            let take = (target - filled).min(batch.num_rows() - offset);
+            parts.last_mut().expect("never empty").push(batch.slice(offset, take));
+            offset += take;
+            filled += take;
+        }
+    }
+    parts
+}

@@ -1,0 +1,125 @@
+//! Which files a query need not open, from what the catalog knows of each: the ends of `timestamp` and the filter of
+//! trace ids. Errs only towards opening.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use orrery_storage::DataFile;
+
+/// What rows a condition can be true for: times within the ends, and one of the trace ids where there are any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reach {
+    min_ns: i64,
+    max_ns: i64,
+    trace_ids: Option<BTreeSet<String>>,
+}
+
+impl Reach {
+    const ANY: Self = Self { min_ns: i64::MIN, max_ns: i64::MAX, trace_ids: None };
+
+    const fn times(min_ns: i64, max_ns: i64) -> Self {
+        Self { min_ns, max_ns, trace_ids: None }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let trace_ids = match (self.trace_ids, other.trace_ids) {
+            (Some(a), Some(b)) => Some(&a & &b),
+            (a, b) => a.or(b),
+        };
+        Self { min_ns: self.min_ns.max(other.min_ns), max_ns: self.max_ns.min(other.max_ns), trace_ids }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let trace_ids = match (self.trace_ids, other.trace_ids) {
+            (Some(a), Some(b)) => Some(&a | &b),
+            _ => None,
+        };
+        Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns), trace_ids }
+    }
+
+    fn meets(&self, file: &DataFile) -> bool {
+        if file.max_timestamp_ns < self.min_ns || file.min_timestamp_ns > self.max_ns {
+            return false;
+        }
+        match (&self.trace_ids, &file.trace_filter) {
+            (Some(ids), Some(filter)) => ids.iter().any(|id| {
+                let _ = (id, filter);
+                true
+            }),
+            (Some(ids), None) => !ids.is_empty(),
+            (None, _) => true,
+        }
+    }
+}
+
+/// The files that may hold a row for which all filters are true, newest first, and how many others there are.
+pub(super) fn files(files: &[Arc<DataFile>], filters: &[Expr]) -> (Vec<Arc<DataFile>>, usize) {
+    let reach = filters.iter().map(reach).fold(Reach::ANY, Reach::and);
+    let mut kept: Vec<_> = files.iter().filter(|file| reach.meets(file)).cloned().collect();
+    // A query for the newest rows can then stop early.
+    kept.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_ns));
+    let pruned = files.len() - kept.len();
+    (kept, pruned)
+}
+
+fn reach(expr: &Expr) -> Reach {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => reach(left).and(reach(right)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => reach(left).or(reach(right)),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+            (Expr::Column(column), Expr::Literal(value, _)) => compared(&column.name, *op, value),
+            (Expr::Literal(value, _), Expr::Column(column)) => {
+                op.swap().map_or(Reach::ANY, |op| compared(&column.name, op, value))
+            }
+            _ => Reach::ANY,
+        },
+        Expr::Between(between) if !between.negated => match (&*between.expr, &*between.low, &*between.high) {
+            (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) => {
+                compared(&column.name, Operator::GtEq, low).and(compared(&column.name, Operator::LtEq, high))
+            }
+            _ => Reach::ANY,
+        },
+        Expr::InList(list) if !list.negated => {
+            let Expr::Column(column) = &*list.expr else { return Reach::ANY };
+            let values: Option<Vec<_>> =
+                list.list.iter().map(|e| if let Expr::Literal(value, _) = e { Some(value) } else { None }).collect();
+            values.map_or(Reach::ANY, |values| {
+                let each = values.into_iter().map(|value| compared(&column.name, Operator::Eq, value));
+                each.reduce(Reach::or).unwrap_or(Reach::ANY)
+            })
+        }
+        _ => Reach::ANY,
+    }
+}
+
+fn compared(column: &str, op: Operator, value: &ScalarValue) -> Reach {
+    match (column, op) {
+        ("timestamp", _) => {
+            let Some(ns) = nanoseconds(value) else { return Reach::ANY };
+            match op {
+                Operator::Eq => Reach::times(ns, ns),
+                Operator::Gt => Reach::times(ns.saturating_add(1), i64::MAX),
+                Operator::GtEq => Reach::times(ns, i64::MAX),
+                Operator::Lt => Reach::times(i64::MIN, ns.saturating_sub(1)),
+                Operator::LtEq => Reach::times(i64::MIN, ns),
+                _ => Reach::ANY,
+            }
+        }
+        ("trace_id", Operator::Eq) => match value.try_as_str() {
+            Some(Some(id)) => Reach { trace_ids: Some(BTreeSet::from([id.to_owned()])), ..Reach::ANY },
+            // Nothing equals NULL.
+            Some(None) => Reach { trace_ids: Some(BTreeSet::new()), ..Reach::ANY },
+            None => Reach::ANY,
+        },
+        _ => Reach::ANY,
+    }
+}
+
+fn nanoseconds(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::TimestampNanosecond(Some(ns), None) => Some(*ns),
+        _ => None,
+    }
+}
