@@ -15,7 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, Row, SqliteConnection};
 
 pub(crate) use commit::Committed;
-pub(crate) use ddl::FORMAT_VERSION;
+use ddl::FORMAT_VERSION;
 use tables::TenantTables;
 
 use crate::lake::LakeError;

@@ -39,7 +39,7 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
     let schema = ArrowSchemaConverter::new().convert(&table.schema).map_err(fail)?;
     let properties = writer_properties(table, &schema);
     let file = File::create(path).map_err(io("create", path))?;
-    let mut writer = SerializedFileWriter::new(file, schema.root_schema_ptr(), properties).map_err(fail)?;
+    let mut writer = SerializedFileWriter::new(&file, schema.root_schema_ptr(), properties).map_err(fail)?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&table.schema));
 
     let (batches, rows) = referenced(batches, &run.rows);
@@ -52,12 +52,10 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
         }
         row_group.close().map_err(fail)?;
     }
-    let metadata = writer.finish().map_err(fail)?;
-    let size_bytes = writer.bytes_written() as u64;
-    let file = writer.into_inner().map_err(fail)?;
+    let metadata = writer.close().map_err(fail)?;
     file.sync_all().map_err(io("sync", path))?;
     Ok(Encoded {
-        size_bytes,
+        size_bytes: file.metadata().map_err(io("look at", path))?.len(),
         footer_bytes: footer_bytes(path)?,
         columns: column_statistics(table, &batches, &rows, run, &metadata),
         trace_filter: trace_ids(table, &batches, &rows),

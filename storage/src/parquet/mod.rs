@@ -5,8 +5,6 @@ mod encode;
 mod name;
 mod order;
 mod properties;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use orrery_model::Table;
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
-
-use crate::catalog::FORMAT_VERSION;
 
 /// Rows of a page: what a reader that knows the row decodes at least.
 const PAGE_ROWS: usize = 20_000;
@@ -21,6 +19,7 @@ const RANDOM: &[&str] = &["trace_id", "span_id", "parent_span_id"];
 const FEW: &[&str] = &["severity_number", "flags"];
 
 pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> WriterPropertiesPtr {
+    // No key-value metadata: Arrow would take it for the schema's, which then is not the table's.
     // Version 2 pages leave the repetition levels of maps and lists uncompressed.
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -28,11 +27,7 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting_columns(table, schema)))
-        .set_key_value_metadata(Some(vec![
-            KeyValue::new("orrery.format".to_owned(), FORMAT_VERSION.to_string()),
-            KeyValue::new("orrery.table".to_owned(), table.signal.to_string()),
-        ]));
+        .set_sorting_columns(Some(sorting_columns(table, schema)));
     for leaf in schema.columns() {
         let path = leaf.path().clone();
         let random = RANDOM.contains(&leaf.name());

@@ -1,0 +1,69 @@
+//! What a flush costs: `cargo bench -p orrery-storage --bench flush -- [rows]`. Sealed batches of 512 rows to durable,
+//! committed files; CPU time is of the whole process, user and system.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use orrery_model::{Signal, TenantId};
+use orrery_storage::{Lake, SealedBatch};
+use support::{SECOND, START, Seed};
+
+const BATCH_ROWS: usize = 512;
+
+fn main() {
+    let rows = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(500_000);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    let loads: [(&str, Signal, fn(&mut Seed, usize, i64) -> RecordBatch); 4] = [
+        ("spans, load A", Signal::Spans, support::load_a),
+        ("spans, load B", Signal::Spans, support::load_b),
+        ("logs", Signal::Logs, support::logs),
+        ("metrics", Signal::Metrics, |seed, len, start| support::metrics(seed, len, 500, start)),
+    ];
+    for (name, signal, load) in loads {
+        let mut seed = Seed(1);
+        let mut sealed = Vec::new();
+        let mut bytes = 0;
+        for index in 0..rows / BATCH_ROWS {
+            let batch = load(&mut seed, BATCH_ROWS, START + index as i64 * SECOND / 10);
+            bytes += batch.get_array_memory_size();
+            sealed.push(SealedBatch { tenant: TenantId::default(), signal, batch });
+        }
+        let rows = sealed.len() * BATCH_ROWS;
+        // Cargo's target folder is on a real disk, /tmp may be memory.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let (files, size, cpu, wall) = runtime.block_on(async {
+            let lake = Lake::open(dir.path()).await.expect("the lake opens");
+            let (cpu, wall) = (cpu_seconds(), Instant::now());
+            let view = lake.flush(1, 2, sealed).await.expect("the flush is committed");
+            let (cpu, wall) = (cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
+            let files = view.files(&TenantId::default(), signal);
+            let size: u64 = files.iter().map(|file| file.size_bytes).sum();
+            (files.len(), size, cpu, wall)
+        });
+        println!(
+            "{name:14} {rows:>8} rows of {:>4} B in memory: {cpu:.2} CPU s ({:.0} k rows/CPU s), {wall:.2} s, {files} files, \
+             {:.2} B a row, peak {} MB",
+            bytes / rows,
+            rows as f64 / cpu / 1e3,
+            size as f64 / rows as f64,
+            peak_mb()
+        );
+    }
+}
+
+/// User and system time of the process, in steps of a hundredth.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has it");
+    let after = stat.rsplit_once(')').expect("the command is in brackets").1;
+    let ticks: Vec<f64> = after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
+    ticks.iter().sum::<f64>() / 100.0
+}
+
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
+    line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).map_or(0, |kb| kb / 1024)
+}

@@ -1,0 +1,215 @@
+//! The lake as its callers see it: flush, reopen, torn flushes, refused folders.
+
+mod support;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::TimestampNanosecondType;
+use orrery_model::{Signal, TenantId, table};
+use orrery_storage::{DataFile, Lake, LakeError, SealedBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use support::{HOUR, SECOND, START, Seed};
+
+fn sealed(signal: Signal, batch: RecordBatch) -> SealedBatch {
+    SealedBatch { tenant: TenantId::default(), signal, batch }
+}
+
+fn spans(seed: u64, len: usize, start: i64) -> SealedBatch {
+    sealed(Signal::Spans, support::load_b(&mut Seed(seed), len, start))
+}
+
+fn read(file: &DataFile) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).expect("the file is there"))
+        .expect("the file is Parquet");
+    let schema = reader.schema().clone();
+    let batches: Vec<_> = reader.build().expect("it can be read").map(|batch| batch.expect("it can be read")).collect();
+    concat_batches(&schema, &batches).expect("one schema")
+}
+
+fn data_files(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![dir.join("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_is_flushed_is_there_after_a_reopen() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let tenant = TenantId::new("acme").expect("a name");
+    let mut seed = Seed(7);
+    {
+        let lake = Lake::open(dir.path()).await.expect("a new lake");
+        assert_eq!((lake.epoch(), lake.flushed_sequence()), (1, 0));
+        let view = lake.flush(1, 9, vec![spans(1, 100, START), spans(2, 50, START + SECOND)]).await.expect("a flush");
+        assert_eq!(view.files(&TenantId::default(), Signal::Spans).len(), 1);
+        let other = vec![
+            SealedBatch { tenant: tenant.clone(), signal: Signal::Logs, batch: support::logs(&mut seed, 30, START) },
+            sealed(Signal::Metrics, support::metrics(&mut seed, 40, 4, START)),
+        ];
+        let view = lake.flush(10, 12, other).await.expect("a second flush");
+        assert_eq!(lake.flushed_sequence(), 12);
+        assert_eq!(view.id, lake.view().id);
+    }
+    let lake = Lake::open(dir.path()).await.expect("the same lake");
+    assert_eq!((lake.epoch(), lake.flushed_sequence()), (2, 12));
+    let view = lake.view();
+    let rows = |tenant: &TenantId, signal| view.files(tenant, signal).iter().map(|file| file.rows).sum::<u64>();
+    assert_eq!(rows(&TenantId::default(), Signal::Spans), 150);
+    assert_eq!(rows(&TenantId::default(), Signal::Metrics), 40);
+    assert_eq!(rows(&TenantId::default(), Signal::Logs), 0);
+    assert_eq!(rows(&tenant, Signal::Logs), 30);
+    assert_eq!(rows(&TenantId::new("nobody").expect("a name"), Signal::Logs), 0);
+    let file = &view.files(&TenantId::default(), Signal::Spans)[0];
+    assert_eq!(file.size_bytes, fs::metadata(&file.path).expect("the file").len());
+    assert_eq!(file.min_timestamp_ns / SECOND, START / SECOND);
+    lake.close().await.expect("it closes");
+}
+
+#[tokio::test]
+async fn files_are_sorted_split_by_the_hour_and_have_the_tables_schema() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(dir.path()).await.expect("a new lake");
+    let mut seed = Seed(3);
+    let batches = vec![
+        spans(1, 500, START + HOUR - SECOND / 20),
+        spans(2, 500, START),
+        spans(3, 10, START + 24 * HOUR),
+        sealed(Signal::Logs, support::logs(&mut seed, 200, START)),
+        sealed(Signal::Metrics, support::metrics(&mut seed, 300, 7, START)),
+    ];
+    let view = lake.flush(1, 5, batches).await.expect("a flush");
+    for (signal, hours) in [(Signal::Spans, 3), (Signal::Logs, 1), (Signal::Metrics, 1)] {
+        let files = view.files(&TenantId::default(), signal);
+        assert_eq!(files.len(), hours, "{signal}");
+        for file in files.iter() {
+            let rows = read(file);
+            let table = table(signal);
+            assert!(rows.schema() == table.schema, "the schema of {signal} is not the table's");
+            assert_eq!(rows.num_rows() as u64, file.rows);
+            let times = rows.column(0).as_primitive::<TimestampNanosecondType>().values();
+            let (min, max) = (times.iter().min().copied(), times.iter().max().copied());
+            assert_eq!((min, max), (Some(file.min_timestamp_ns), Some(file.max_timestamp_ns)));
+            assert_eq!(file.min_timestamp_ns / HOUR, file.max_timestamp_ns / HOUR, "one hour a file");
+            let (_, words) = table.sort_key.split_last().expect("a key");
+            let keys: Vec<_> = (0..rows.num_rows())
+                .map(|row| {
+                    let words = words.iter().map(|w| rows.column(table.index_of(w)).as_string::<i32>().value(row));
+                    (words.collect::<Vec<_>>(), times[row])
+                })
+                .collect();
+            assert!(keys.is_sorted(), "{signal}");
+            assert_eq!(file.trace_filter.is_some(), signal != Signal::Metrics);
+            if let Some(filter) = &file.trace_filter {
+                let ids = rows.column(table.index_of("trace_id")).as_string::<i32>();
+                assert!(ids.iter().flatten().all(|id| filter.may_contain(id)));
+            }
+        }
+    }
+    // Every row is there as it was sent.
+    let sent = support::load_b(&mut Seed(3), 10, START + 24 * HOUR);
+    let files = view.files(&TenantId::default(), Signal::Spans);
+    let stored = read(files.iter().max_by_key(|file| file.min_timestamp_ns).expect("three files"));
+    let order: Vec<u32> = {
+        let ids = |batch: &RecordBatch| {
+            batch.column(4).as_string::<i32>().iter().map(|id| id.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let sent = ids(&sent);
+        ids(&stored).iter().map(|id| sent.iter().position(|sent| sent == id).expect("a sent span") as u32).collect()
+    };
+    let sent =
+        arrow::compute::take_record_batch(&sent, &arrow::array::UInt32Array::from(order)).expect("the same rows");
+    assert!(sent == stored);
+}
+
+#[tokio::test]
+async fn a_torn_flush_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let kept = {
+        let lake = Lake::open(dir.path()).await.expect("a new lake");
+        lake.flush(1, 3, vec![spans(1, 10, START)]).await.expect("a flush");
+        data_files(dir.path())
+    };
+    let day = dir.path().join("data/main/spans/2026-03-14");
+    for orphan in ["local-1-4-8-spans-2026031409-0.parquet", "local-1-2-9-spans-2026031409-0.parquet"] {
+        fs::write(day.join(orphan), "half a file").expect("a file");
+    }
+    let foreign = ["other-1-4-8-spans-2026031409-0.parquet", "ducklake-01a1fe39.parquet", "notes.txt"];
+    for name in foreign {
+        fs::write(day.join(name), "not ours").expect("a file");
+    }
+    let lake = Lake::open(dir.path()).await.expect("the same lake");
+    let mut expected: Vec<String> = kept.into_iter().chain(foreign.map(str::to_owned)).collect();
+    expected.sort();
+    assert_eq!(data_files(dir.path()), expected);
+    assert_eq!(lake.view().files(&TenantId::default(), Signal::Spans).len(), 1);
+    // The flush is repeated from the log.
+    lake.flush(4, 8, vec![spans(2, 5, START)]).await.expect("a flush");
+    assert_eq!(lake.view().files(&TenantId::default(), Signal::Spans).len(), 2);
+}
+
+#[tokio::test]
+async fn sequences_are_flushed_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(dir.path()).await.expect("a new lake");
+    lake.flush(1, 3, vec![spans(1, 10, START)]).await.expect("a flush");
+    for (first, through) in [(1, 3), (3, 5), (7, 6)] {
+        let refused = lake.flush(first, through, vec![spans(1, 10, START)]).await;
+        assert!(matches!(refused, Err(LakeError::Sequence { .. })), "{first} to {through}: {refused:?}");
+    }
+    // Requests that were all absorbed or empty move the watermark without a file.
+    let view = lake.flush(4, 6, vec![]).await.expect("an empty flush");
+    assert_eq!((view.files(&TenantId::default(), Signal::Spans).len(), lake.flushed_sequence()), (1, 6));
+}
+
+#[tokio::test]
+async fn a_second_opener_takes_the_writer_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Lake::open(dir.path()).await.expect("a new lake");
+    let second = Lake::open(dir.path()).await.expect("the same lake");
+    let fenced = first.flush(1, 1, vec![spans(1, 10, START)]).await;
+    assert!(matches!(fenced, Err(LakeError::Fenced { .. })), "{fenced:?}");
+    second.flush(1, 1, vec![spans(1, 10, START)]).await.expect("the second one may");
+}
+
+/// Runs one statement on the catalog of a closed lake.
+async fn change_catalog(dir: &Path, statement: &'static str) {
+    use sqlx::{Connection, SqliteConnection};
+    let url = format!("sqlite://{}", dir.join("catalog.sqlite").display());
+    let mut connection = SqliteConnection::connect(&url).await.expect("the catalog");
+    sqlx::query(statement).execute(&mut connection).await.expect("the statement runs");
+    connection.close().await.expect("it closes");
+}
+
+#[tokio::test]
+async fn folders_that_it_would_misread_are_refused() {
+    let cases: [(&'static str, &str); 4] = [
+        ("UPDATE orrery_format SET version = 2", "use a newer Orrery"),
+        ("DROP TABLE orrery_format", "Orrery did not create"),
+        (
+            "UPDATE ducklake_column SET column_type = 'varchar' WHERE column_name = 'duration_ns'",
+            "column duration_ns of table main.spans",
+        ),
+        ("UPDATE ducklake_table SET end_snapshot = 1 WHERE table_name = 'logs'", "three tables"),
+    ];
+    for (statement, message) in cases {
+        let dir = tempfile::tempdir().expect("a folder");
+        Lake::open(dir.path()).await.expect("a new lake").close().await.expect("it closes");
+        change_catalog(dir.path(), statement).await;
+        let refused = Lake::open(dir.path()).await.err().expect("it is refused").to_string();
+        assert!(refused.contains(message), "{statement}: {refused}");
+    }
+}
