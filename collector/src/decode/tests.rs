@@ -1,0 +1,204 @@
+//! What rows a request becomes, and what is rejected. The round trip over everything OTLP has is in
+//! `tests/round_trip.rs`.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use orrery_model::Signal;
+use prost::Message;
+
+use super::{DecodeError, DecodeLimits, Decoded, decode};
+
+const RECEIVED_NS: i64 = 1_700_000_000_000_000_000;
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+fn span(name: &str) -> Span {
+    Span {
+        trace_id: vec![0xab; 16],
+        span_id: vec![0x01; 8],
+        name: name.to_owned(),
+        kind: 2,
+        start_time_unix_nano: 10,
+        end_time_unix_nano: 25,
+        ..Span::default()
+    }
+}
+
+fn request(resource: Vec<KeyValue>, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let resource = Resource { attributes: resource, ..Resource::default() };
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+fn decode_spans(request: &ExportTraceServiceRequest) -> Decoded {
+    decode(Signal::Spans, &request.encode_to_vec(), RECEIVED_NS, &DecodeLimits::default()).unwrap()
+}
+
+/// A text column as words, `-` for NULL.
+fn column(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let strings = batch.column_by_name(name).unwrap().as_string::<i32>();
+    strings.iter().map(|s| s.unwrap_or("-").to_owned()).collect()
+}
+
+/// A map column as `key=value` entries.
+fn map(batch: &RecordBatch, name: &str, row: usize) -> String {
+    let entries = batch.column_by_name(name).unwrap().as_map().value(row);
+    let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
+    let entries: Vec<_> =
+        keys.iter().zip(values).map(|(k, v)| format!("{}={}", k.unwrap(), v.unwrap_or("NULL"))).collect();
+    entries.join(" ")
+}
+
+#[test]
+fn a_span_becomes_a_row() {
+    let mut first = span("GET /");
+    first.attributes = vec![
+        text("http.route", "/a"),
+        attribute("http.response.status_code", Value::IntValue(200)),
+        text("other", "x"),
+        attribute("n", Value::IntValue(-7)),
+    ];
+    let mut second = span("untimed");
+    (second.start_time_unix_nano, second.end_time_unix_nano) = (0, 0);
+    second.attributes = vec![text("http.response.status_code", "ok"), attribute("d", Value::DoubleValue(1.0))];
+    let decoded = decode_spans(&request(vec![text("service.name", "cart"), text("x", "y")], vec![first, second]));
+    let batch = &decoded.batch;
+    assert_eq!(batch.num_rows(), 2);
+    assert_eq!((decoded.rejected, decoded.untimed), (0, true));
+    assert!(decoded.accepted_body.is_none());
+    assert_eq!(column(batch, "trace_id"), ["ab".repeat(16), "ab".repeat(16)]);
+    assert_eq!(column(batch, "span_id"), ["01".repeat(8), "01".repeat(8)]);
+    assert_eq!(column(batch, "parent_span_id"), ["-", "-"]);
+    assert_eq!(column(batch, "kind"), ["SERVER", "SERVER"]);
+    assert_eq!(column(batch, "time_source"), ["sent", "received"]);
+    assert_eq!(column(batch, "service_name"), ["cart", "cart"]);
+    assert_eq!(column(batch, "attributes.http.route"), ["/a", "-"]);
+    let times = batch.column_by_name("timestamp").unwrap().as_primitive::<TimestampNanosecondType>();
+    assert_eq!(times.values().as_ref(), [10, RECEIVED_NS]);
+    let durations = batch.column_by_name("duration_ns").unwrap().as_primitive::<Int64Type>();
+    assert_eq!((durations.value(0), durations.is_null(1)), (15, true));
+    let codes = batch.column_by_name("attributes.http.response.status_code").unwrap().as_primitive::<Int64Type>();
+    assert_eq!((codes.value(0), codes.is_null(1)), (200, true));
+    assert_eq!(map(batch, "other_attributes", 0), "other=x n=-7");
+    assert_eq!(map(batch, "other_attribute_types", 0), "n=int");
+    assert_eq!(map(batch, "other_attributes", 1), "http.response.status_code=ok d=1.0");
+    assert_eq!(map(batch, "other_resource_attributes", 1), "x=y");
+}
+
+#[test]
+fn the_last_of_duplicate_keys_wins() {
+    let mut one = span("a");
+    one.attributes = vec![text("k", "1"), text("http.route", "/1"), text("k", "2"), text("http.route", "/2")];
+    one.attributes.extend([attribute("http.status_code", Value::IntValue(1)), text("http.status_code", "x")]);
+    let mut many = span("b");
+    many.attributes = (0..200).map(|i| text(&format!("k{}", i % 100), &i.to_string())).collect();
+    let decoded = decode_spans(&request(vec![text("r", "1"), text("r", "2")], vec![one, many]));
+    assert_eq!(decoded.duplicate_keys, 3 + 100 + 1);
+    assert_eq!(map(&decoded.batch, "other_attributes", 0), "k=2 http.status_code=x");
+    assert_eq!(column(&decoded.batch, "attributes.http.route"), ["/2", "-"]);
+    assert!(map(&decoded.batch, "other_attributes", 1).starts_with("k0=100 k1=101 "));
+    assert_eq!(map(&decoded.batch, "other_resource_attributes", 0), "r=2");
+}
+
+#[test]
+fn a_record_that_cannot_be_stored_is_rejected_alone() {
+    let nested = (0..70).fold(Value::IntValue(1), |inner, _| {
+        Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] })
+    });
+    type Spoil = fn(&mut Span);
+    let cases: [(&str, Spoil); 5] = [
+        ("trace_id has 3 bytes, not 16", |s| s.trace_id = vec![1; 3]),
+        ("the span_id of a link has 9 bytes, not 8", |s| {
+            s.links
+                .push(opentelemetry_proto::tonic::trace::v1::span::Link { span_id: vec![1; 9], ..Default::default() });
+        }),
+        ("start_time_unix_nano is 2^63 ns or later", |s| s.start_time_unix_nano = 1 << 63),
+        ("more than 1024 attributes in one set", |s| {
+            s.attributes.extend((0..1025).map(|i| text(&i.to_string(), "")));
+        }),
+        ("a string is not valid UTF-8", |s| s.name = "NOT-UTF-8".to_owned()),
+    ];
+    let mut bad: Vec<(&str, Span)> = cases
+        .iter()
+        .map(|(reason, change)| {
+            (*reason, {
+                let mut bad = span("bad");
+                bad.attributes = vec![text("http.route", "/bad"), text("x", "bad")];
+                change(&mut bad);
+                bad
+            })
+        })
+        .collect();
+    let mut deep = span("bad");
+    deep.attributes = vec![text("x", "bad"), attribute("deep", nested)];
+    bad.push(("an attribute value is nested deeper than 64 levels", deep));
+    for (reason, bad) in bad {
+        let mut good = [span("one"), span("two")];
+        good[1].attributes = vec![text("http.route", "/good"), text("x", "good")];
+        let spans = vec![good[0].clone(), bad, good[1].clone()];
+        let mut body = request(vec![text("service.name", "cart")], spans).encode_to_vec();
+        if let Some(at) = body.windows(9).position(|w| w == b"NOT-UTF-8") {
+            body[at] = 0xff;
+        }
+        let decoded = decode(Signal::Spans, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap();
+        assert_eq!(decoded.rejected, 1, "{reason}");
+        assert_eq!(decoded.reject_message.unwrap(), format!("1 spans rejected, the first since {reason}"));
+        let accepted = decoded.accepted_body.unwrap();
+        let kept = request(vec![text("service.name", "cart")], good.to_vec());
+        assert_eq!(ExportTraceServiceRequest::decode(&accepted[..]).unwrap(), kept, "{reason}");
+        assert_eq!(decode_spans(&kept).batch, decoded.batch, "{reason}");
+    }
+}
+
+#[test]
+fn garbage_is_an_error_with_its_place() {
+    let whole = request(vec![text("service.name", "cart")], vec![span("one")]).encode_to_vec();
+    for end in 1..whole.len() {
+        let result = decode(Signal::Spans, &whole[..end], RECEIVED_NS, &DecodeLimits::default());
+        assert!(matches!(result, Err(DecodeError::Malformed { offset, .. }) if offset <= end), "cut at {end}");
+    }
+    let result = decode(Signal::Logs, b"hello, world", RECEIVED_NS, &DecodeLimits::default());
+    assert_eq!(result.unwrap_err().to_string(), "malformed OTLP protobuf at byte 3: end of a group that did not begin");
+}
+
+#[test]
+fn a_repeated_resource_is_merged_as_protobuf_merges() {
+    let group = request(vec![text("service.name", "cart")], vec![span("one")]).resource_spans[0].encode_to_vec();
+    let second = ResourceSpans {
+        resource: Some(Resource { attributes: vec![text("x", "y")], ..Resource::default() }),
+        ..ResourceSpans::default()
+    };
+    let joined = [group, second.encode_to_vec()].concat();
+    let mut bytes = vec![0x0a];
+    prost::encoding::encode_varint(joined.len() as u64, &mut bytes);
+    bytes.extend(joined);
+    let decoded = decode(Signal::Spans, &bytes, RECEIVED_NS, &DecodeLimits::default()).unwrap();
+    assert_eq!(column(&decoded.batch, "service_name"), ["cart"]);
+    assert_eq!(map(&decoded.batch, "other_resource_attributes", 0), "x=y");
+}
+
+#[test]
+fn log_times_fall_back_to_the_observed_one() {
+    let record =
+        |time, observed| LogRecord { time_unix_nano: time, observed_time_unix_nano: observed, ..LogRecord::default() };
+    let log_records = vec![record(1, 2), record(0, 2), record(0, 0)];
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let body = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
+    let decoded = decode(Signal::Logs, &body.encode_to_vec(), RECEIVED_NS, &DecodeLimits::default()).unwrap();
+    assert_eq!(column(&decoded.batch, "time_source"), ["sent", "observed", "received"]);
+    assert_eq!(column(&decoded.batch, "service_name"), ["unknown_service"; 3]);
+}
