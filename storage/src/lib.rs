@@ -2,15 +2,25 @@
 //! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
 
 mod catalog;
+mod dedup;
+pub mod fs;
 pub mod lake;
+mod lock;
+mod memtable;
 mod parquet;
 pub mod snapshot;
+pub mod store;
 mod trace_filter;
 mod views;
+mod wal;
 
 pub use lake::{Lake, LakeError, LakeView, SealedBatch};
+pub use lock::LockError;
+pub use memtable::{MemtableSize, batch_bytes};
 pub use snapshot::{DataFile, Snapshot, TableSnapshot};
+pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus};
 pub use trace_filter::TraceFilter;
+pub use wal::{Damage, WalError};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;

@@ -1,0 +1,9 @@
+//! What is acknowledged is kept, once: power cuts, full disks, bit flips, copies, two servers on one folder.
+
+#![allow(clippy::unwrap_used)]
+
+mod disk;
+mod harness;
+mod power;
+mod real;
+mod refusals;
