@@ -1,0 +1,184 @@
+//! Requests to the API: their state as signals, their errors as sentences, cancelled when nobody waits any more.
+
+use std::sync::Arc;
+
+use gloo_net::http::{Request, RequestBuilder};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use orrery_api::{ErrorBody, SqlFormat, SqlRequest, SqlResponse};
+use serde::de::DeserializeOwned;
+use web_sys::AbortController;
+
+/// Why an answer did not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// HTTP status; 0 where none came.
+    pub status: u16,
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// An answer on its way. The last one stays while the next is fetched.
+pub struct Fetched<T: Send + Sync + 'static> {
+    pub data: RwSignal<Option<Arc<T>>>,
+    pub failure: RwSignal<Option<Failure>>,
+    pub loading: RwSignal<bool>,
+    again: RwSignal<u32>,
+    controller: StoredValue<Option<AbortController>, LocalStorage>,
+}
+
+impl<T: Send + Sync + 'static> Clone for Fetched<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T: Send + Sync + 'static> Copy for Fetched<T> {}
+
+impl<T: Send + Sync + 'static> Fetched<T> {
+    /// Asks once more.
+    pub fn retry(&self) {
+        self.again.update(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Gives the request up; the server stops the query when the connection goes.
+    pub fn cancel(&self) {
+        abort(self.controller);
+        self.loading.set(false);
+        if self.data.with_untracked(Option::is_none) {
+            self.failure.set(Some(Failure {
+                status: 0,
+                code: "cancelled".to_owned(),
+                message: "Cancelled".to_owned(),
+                hint: None,
+            }));
+        }
+    }
+}
+
+/// Fetches whatever address the closure gives, again whenever what it reads changes. `None` asks for nothing.
+pub fn fetch<T: DeserializeOwned + Send + Sync + 'static>(
+    address: impl Fn() -> Option<String> + 'static,
+) -> Fetched<T> {
+    let fetched = Fetched {
+        data: RwSignal::new(None),
+        failure: RwSignal::new(None),
+        loading: RwSignal::new(false),
+        again: RwSignal::new(0),
+        controller: StoredValue::new_local(None),
+    };
+    let turn = StoredValue::new(0_u64);
+    Effect::new(move |_| {
+        fetched.again.track();
+        let address = address();
+        abort(fetched.controller);
+        turn.update_value(|n| *n += 1);
+        let mine = turn.get_value();
+        let Some(address) = address else {
+            fetched.data.set(None);
+            fetched.loading.set(false);
+            return;
+        };
+        let controller = AbortController::new().ok();
+        let signal = controller.as_ref().map(AbortController::signal);
+        fetched.controller.set_value(controller);
+        fetched.loading.set(true);
+        spawn_local(async move {
+            let answer = send::<T>(Request::get(&address).abort_signal(signal.as_ref())).await;
+            // The page may be gone, or a later question asked.
+            if turn.try_get_value() != Some(mine) {
+                return;
+            }
+            match answer {
+                Ok(data) => {
+                    fetched.failure.try_set(None);
+                    fetched.data.try_set(Some(Arc::new(data)));
+                    fetched.loading.try_set(false);
+                }
+                Err(failure) if failure.code == "aborted" => {}
+                Err(failure) => {
+                    fetched.data.try_set(None);
+                    fetched.failure.try_set(Some(failure));
+                    fetched.loading.try_set(false);
+                }
+            }
+        });
+    });
+    on_cleanup(move || abort(fetched.controller));
+    fetched
+}
+
+/// One request whose answer is waited for.
+pub async fn get<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
+    send(Request::get(address)).await
+}
+
+/// Runs SQL; the signal ends it.
+pub async fn sql(query: &str, signal: Option<&web_sys::AbortSignal>) -> Result<SqlResponse, Failure> {
+    let text = text_of(sql_request(query, SqlFormat::Json, signal)?.send().await).await?;
+    parse(&text)
+}
+
+/// Runs SQL for a file to save.
+pub async fn sql_text(query: &str, format: SqlFormat) -> Result<String, Failure> {
+    text_of(sql_request(query, format, None)?.send().await).await
+}
+
+fn sql_request(
+    query: &str,
+    format: SqlFormat,
+    signal: Option<&web_sys::AbortSignal>,
+) -> Result<gloo_net::http::Request, Failure> {
+    let body = SqlRequest { query: query.to_owned(), format };
+    Request::post("/api/v1/sql").abort_signal(signal).json(&body).map_err(|e| unreachable_server(&e))
+}
+
+async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failure> {
+    let text = text_of(request.send().await).await?;
+    parse(&text)
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure {
+        status: 200,
+        code: "unreadable".to_owned(),
+        message: format!("The server's answer could not be read: {error}"),
+        hint: Some("The page may be older than the server: reload it.".to_owned()),
+    })
+}
+
+async fn text_of(sent: Result<gloo_net::http::Response, gloo_net::Error>) -> Result<String, Failure> {
+    let response = sent.map_err(|e| unreachable_server(&e))?;
+    let status = response.status();
+    let text = response.text().await.map_err(|e| unreachable_server(&e))?;
+    if response.ok() {
+        return Ok(text);
+    }
+    Err(match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => Failure { status, code: body.error.code, message: body.error.message, hint: body.error.hint },
+        Err(_) => Failure {
+            status,
+            code: "http".to_owned(),
+            message: format!("The server answered {status} {}", response.status_text()),
+            hint: None,
+        },
+    })
+}
+
+fn unreachable_server(error: &gloo_net::Error) -> Failure {
+    let aborted = matches!(error, gloo_net::Error::JsError(js) if js.name == "AbortError");
+    Failure {
+        status: 0,
+        code: if aborted { "aborted" } else { "unreachable" }.to_owned(),
+        message: "The server cannot be reached".to_owned(),
+        hint: Some("Is Orrery running? The page tries again when you ask it to.".to_owned()),
+    }
+}
+
+fn abort(controller: StoredValue<Option<AbortController>, LocalStorage>) {
+    controller.try_update_value(|held| {
+        if let Some(controller) = held.take() {
+            controller.abort();
+        }
+    });
+}

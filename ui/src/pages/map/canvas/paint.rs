@@ -1,0 +1,281 @@
+//! Paints the map: edges under nodes, what is dimmed under what stands out, three levels of detail by zoom.
+
+use std::collections::HashSet;
+
+use orrery_api::{Edge, EdgeKind, Node, NodeKind, ServiceGraph};
+use web_sys::CanvasRenderingContext2d as Context;
+
+use super::super::Figure;
+use crate::colour;
+use crate::format;
+use crate::map_view::{Hit, NODE_HEIGHT, NODE_WIDTH, Point, Viewport, by_id, centre, curve, edge_width, on_curve};
+use crate::parts::chart::resolve;
+
+pub struct Scene<'a> {
+    pub viewport: Viewport,
+    pub shown: &'a HashSet<String>,
+    pub near: Option<&'a HashSet<String>>,
+    pub chosen: Option<&'a Hit>,
+    pub over: Option<&'a Hit>,
+    pub figure: Figure,
+    /// The window's length, for rates.
+    pub window: i64,
+}
+
+/// From this zoom on edges have labels, and from that on nodes have a second line.
+const LABELS: f64 = 0.6;
+const FIGURES: f64 = 0.42;
+const NAMES: f64 = 0.22;
+
+struct Palette {
+    page: String,
+    surface: String,
+    line: String,
+    edge: String,
+    text: String,
+    muted: String,
+    accent: String,
+    error: String,
+}
+
+pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
+    let palette = Palette {
+        page: resolve("--page"),
+        surface: resolve("--surface"),
+        line: resolve("--line-strong"),
+        edge: resolve("--edge"),
+        text: resolve("--text"),
+        muted: resolve("--muted"),
+        accent: resolve("--accent"),
+        error: resolve("--error"),
+    };
+    let nodes = by_id(graph);
+    let most = graph.edges.iter().map(|e| e.calls).max().unwrap_or(1);
+    context.save();
+    // The transform is made of finite numbers; it does not fail.
+    let _ = context.translate(scene.viewport.x, scene.viewport.y);
+    let _ = context.scale(scene.viewport.scale, scene.viewport.scale);
+    let mut labels: Vec<(Point, String, bool)> = Vec::new();
+    for edge in &graph.edges {
+        let (Some(source), Some(target)) = (nodes.get(edge.source.as_str()), nodes.get(edge.target.as_str())) else {
+            continue;
+        };
+        if !scene.shown.contains(&edge.source) || !scene.shown.contains(&edge.target) {
+            continue;
+        }
+        let stands_out = edge_stands_out(edge, scene);
+        let marked = is(scene.chosen, edge, true) || is(scene.over, edge, true);
+        let points = curve(source, target);
+        context.set_global_alpha(if stands_out { 1.0 } else { 0.12 });
+        paint_edge(context, edge, &points, edge_width(edge.calls, most), marked, &palette);
+        if stands_out && (scene.viewport.scale >= LABELS || marked) {
+            labels.push((on_curve(&points, 0.5), label(edge, scene), edge.errors > 0));
+        }
+    }
+    for node in graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)) {
+        let stands_out = scene.near.is_none_or(|near| near.contains(&node.id));
+        context.set_global_alpha(if stands_out { 1.0 } else { 0.22 });
+        paint_node(context, node, scene, &palette);
+    }
+    context.set_global_alpha(1.0);
+    paint_labels(context, &labels, &palette);
+    context.restore();
+}
+
+fn is(hit: Option<&Hit>, edge: &Edge, or_end: bool) -> bool {
+    match hit {
+        Some(Hit::Edge(id)) => *id == edge.id,
+        Some(Hit::Node(id)) => or_end && (*id == edge.source || *id == edge.target),
+        None => false,
+    }
+}
+
+fn edge_stands_out(edge: &Edge, scene: &Scene) -> bool {
+    match (scene.chosen, scene.near) {
+        (Some(Hit::Edge(id)), _) => *id == edge.id,
+        (_, Some(near)) => near.contains(&edge.source) && near.contains(&edge.target),
+        (_, None) => true,
+    }
+}
+
+fn label(edge: &Edge, scene: &Scene) -> String {
+    match scene.figure {
+        Figure::Rate => format::rate(edge.calls, scene.window),
+        Figure::Errors => format::error_share(edge.errors, edge.calls),
+        Figure::P50 => format::duration(edge.p50_ns),
+        Figure::P95 => format::duration(edge.p95_ns),
+    }
+}
+
+fn paint_edge(context: &Context, edge: &Edge, points: &[Point; 4], width: f64, marked: bool, palette: &Palette) {
+    let failing = edge.errors as f64 / edge.calls.max(1) as f64 >= 0.01;
+    let colour = if failing {
+        &palette.error
+    } else if marked {
+        &palette.accent
+    } else {
+        &palette.edge
+    };
+    let [a, b, c, d] = points;
+    let mut dashes = js_sys::Array::new();
+    if edge.kind == EdgeKind::Messaging {
+        dashes.extend([6.0, 5.0].map(wasm_bindgen::JsValue::from_f64));
+    }
+    // An array of numbers is a valid dash pattern.
+    let _ = context.set_line_dash(&dashes);
+    context.set_stroke_style_str(colour);
+    context.set_line_width(if marked { width + 1.0 } else { width });
+    context.begin_path();
+    context.move_to(a.x, a.y);
+    context.bezier_curve_to(b.x, b.y, c.x, c.y, d.x - 5.0, d.y);
+    context.stroke();
+    let _ = context.set_line_dash(&js_sys::Array::new());
+    // The head points along the end of the curve.
+    let (dx, dy) = (d.x - c.x, d.y - c.y);
+    let length = (dx * dx + dy * dy).sqrt().max(0.001);
+    let (ux, uy) = (dx / length, dy / length);
+    let reach = 7.0 + width;
+    let side = 2.6 + width * 0.6;
+    context.set_fill_style_str(colour);
+    context.begin_path();
+    context.move_to(d.x, d.y);
+    context.line_to(d.x - ux * reach - uy * side, d.y - uy * reach + ux * side);
+    context.line_to(d.x - ux * reach + uy * side, d.y - uy * reach - ux * side);
+    context.close_path();
+    context.fill();
+}
+
+fn paint_node(context: &Context, node: &Node, scene: &Scene, palette: &Palette) {
+    let at = centre(node);
+    let (left, top) = (at.x - NODE_WIDTH / 2.0, at.y - NODE_HEIGHT / 2.0);
+    let chosen = matches!(scene.chosen, Some(Hit::Node(id)) if *id == node.id);
+    let over = matches!(scene.over, Some(Hit::Node(id)) if *id == node.id);
+    let failing = node.errors as f64 / node.calls.max(1) as f64;
+    let radius = if node.kind == NodeKind::Service { 5.0 } else { NODE_HEIGHT / 2.0 };
+    context.begin_path();
+    // Radii are not negative, so the path is made.
+    let _ = context.round_rect_with_f64(left, top, NODE_WIDTH, NODE_HEIGHT, radius);
+    context.set_fill_style_str(&palette.page);
+    context.fill();
+    context.set_fill_style_str(&palette.surface);
+    context.fill();
+    let border = if chosen || over {
+        &palette.accent
+    } else if failing >= 0.01 {
+        &palette.error
+    } else {
+        &palette.line
+    };
+    context.set_stroke_style_str(border);
+    context.set_line_width(if chosen {
+        2.5
+    } else if failing >= 0.01 {
+        1.75
+    } else {
+        1.0
+    });
+    context.stroke();
+    if node.kind == NodeKind::Service {
+        context.set_fill_style_str(&colour::of_service(node.id.strip_prefix("service:").unwrap_or(&node.name)));
+        context.begin_path();
+        let _ = context.round_rect_with_f64(left + 8.0, top + 10.0, 4.0, NODE_HEIGHT - 20.0, 2.0);
+        context.fill();
+    }
+    if scene.viewport.scale < NAMES {
+        return;
+    }
+    let large = scene.viewport.scale < FIGURES;
+    paint_kind(context, node, Point { x: left + 20.0, y: at.y }, palette);
+    context.set_text_align("left");
+    context.set_text_baseline("middle");
+    context.set_fill_style_str(&palette.text);
+    context.set_font(if large { "600 17px Inter, sans-serif" } else { "500 12.5px Inter, sans-serif" });
+    let text_left = left + 42.0;
+    let room = NODE_WIDTH - 50.0;
+    let name = clipped(context, &node.name, room);
+    // A text that cannot be drawn leaves a gap, no more; the same below.
+    let _ = context.fill_text(&name, text_left, if large { at.y } else { at.y - 7.5 });
+    if large {
+        return;
+    }
+    context.set_font("11px Inter, sans-serif");
+    context.set_fill_style_str(&palette.muted);
+    let second = match node.kind {
+        NodeKind::User => "entry".to_owned(),
+        _ if node.calls == 0 => node.system.clone().unwrap_or_else(|| "calls others only".to_owned()),
+        _ => format::rate(node.calls, scene.window),
+    };
+    let _ = context.fill_text(&second, text_left, at.y + 8.5);
+    if node.errors > 0 {
+        let after = context.measure_text(&format!("{second}  ")).map(|m| m.width()).unwrap_or(0.0);
+        context.set_fill_style_str(if failing >= 0.01 { &palette.error } else { &palette.muted });
+        let _ = context.fill_text(&format!("✕ {}", format::share(failing)), text_left + after, at.y + 8.5);
+    }
+}
+
+/// The sign of a node's kind, 14 units wide.
+fn paint_kind(context: &Context, node: &Node, at: Point, palette: &Palette) {
+    context.set_stroke_style_str(&palette.muted);
+    context.set_line_width(1.3);
+    let (x, y) = (at.x, at.y);
+    context.begin_path();
+    // Arcs and boxes of fixed positive radii are always made.
+    match node.kind {
+        NodeKind::Service => {
+            context.rect(x, y - 6.0, 13.0, 5.0);
+            context.rect(x, y + 1.0, 13.0, 5.0);
+        }
+        NodeKind::Database => {
+            let _ = context.ellipse(x + 6.5, y - 4.5, 6.0, 2.4, 0.0, 0.0, std::f64::consts::TAU);
+            context.move_to(x + 0.5, y - 4.5);
+            context.line_to(x + 0.5, y + 4.5);
+            let _ = context.ellipse(x + 6.5, y + 4.5, 6.0, 2.4, 0.0, std::f64::consts::PI, 0.0);
+            context.move_to(x + 12.5, y + 4.5);
+            context.line_to(x + 12.5, y - 4.5);
+        }
+        NodeKind::Messaging => {
+            context.rect(x, y - 4.0, 4.0, 8.0);
+            context.rect(x + 4.5, y - 4.0, 4.0, 8.0);
+            context.rect(x + 9.0, y - 4.0, 4.0, 8.0);
+        }
+        NodeKind::External => {
+            let _ = context.ellipse(x + 6.5, y, 6.5, 6.5, 0.0, 0.0, std::f64::consts::TAU);
+            context.move_to(x + 9.2, y);
+            let _ = context.ellipse(x + 6.5, y, 2.7, 6.5, 0.0, 0.0, std::f64::consts::TAU);
+            context.move_to(x, y);
+            context.line_to(x + 13.0, y);
+        }
+        NodeKind::User => {
+            let _ = context.arc(x + 6.5, y - 3.0, 3.0, 0.0, std::f64::consts::TAU);
+            context.move_to(x + 0.5, y + 6.5);
+            context.bezier_curve_to(x + 2.0, y + 0.5, x + 11.0, y + 0.5, x + 12.5, y + 6.5);
+        }
+    }
+    context.stroke();
+}
+
+fn paint_labels(context: &Context, labels: &[(Point, String, bool)], palette: &Palette) {
+    context.set_font("11px Inter, sans-serif");
+    context.set_text_align("center");
+    context.set_text_baseline("middle");
+    for (at, text, failing) in labels {
+        let width = context.measure_text(text).map(|m| m.width()).unwrap_or(0.0) + 8.0;
+        context.set_fill_style_str(&palette.page);
+        context.fill_rect(at.x - width / 2.0, at.y - 7.5, width, 15.0);
+        context.set_fill_style_str(if *failing { &palette.error } else { &palette.muted });
+        let _ = context.fill_text(text, at.x, at.y + 0.5);
+    }
+}
+
+/// A text cut to a width, with an ellipsis.
+fn clipped(context: &Context, text: &str, room: f64) -> String {
+    let width = |t: &str| context.measure_text(t).map(|m| m.width()).unwrap_or(0.0);
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let mut cut: String = text.to_owned();
+    while !cut.is_empty() && width(&format!("{cut}…")) > room {
+        cut.pop();
+    }
+    format!("{cut}…")
+}

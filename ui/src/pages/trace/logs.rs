@@ -1,0 +1,39 @@
+//! The log records of a trace, oldest first: the order in which things happened.
+
+use leptos::prelude::*;
+use orrery_api::Logs;
+
+use super::{Shared, around};
+use crate::address::Query;
+use crate::fetch::fetch;
+use crate::parts::log_row::log_rows;
+use crate::parts::receipt::receipt;
+use crate::parts::state::{answer, nothing};
+
+/// More than a person reads; the logs page goes on from there.
+const MOST: &str = "1000";
+
+#[component]
+pub fn TraceLogs(shared: Shared) -> impl IntoView {
+    let logs = fetch::<Logs>(move || {
+        let (id, window) = shared.trace.with_value(|t| (t.trace_id.clone(), around(t)));
+        let query = Query::default()
+            .with("trace_id", Some(&id))
+            .with("start", Some(&window.start.to_string()))
+            .with("end", Some(&window.end.to_string()))
+            .with("limit", Some(MOST));
+        Some(query.href("/api/v1/logs"))
+    });
+    answer(logs, |data| {
+        if data.logs.is_empty() {
+            return nothing(
+                "No log record carries this trace's id",
+                "Loggers add it where the OpenTelemetry appender or bridge of the language is installed.",
+            )
+            .into_any();
+        }
+        let mut records = data.logs.clone();
+        records.reverse();
+        view! { <div class="logs">{log_rows(&records, true)}</div> {receipt(&data.receipt)} }.into_any()
+    })
+}

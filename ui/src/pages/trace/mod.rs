@@ -1,0 +1,244 @@
+//! `/trace/:id`: one trace, by its id alone. Header, minimap, waterfall, its logs and its spans as a table; a drawer
+//! shows the chosen span.
+
+mod drawer;
+mod logs;
+mod minimap;
+mod table;
+mod waterfall;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use orrery_api::{SpanNode, Trace as Answer};
+
+use crate::context::{Context, use_app};
+use crate::fetch::fetch;
+use crate::format;
+use crate::instant;
+use crate::parts::copy::Copy;
+use crate::parts::icon::{Icon, icon};
+use crate::parts::receipt::receipt;
+use crate::parts::service::swatch;
+use crate::parts::state::answer;
+use crate::range::Window;
+use crate::waterfall::{self as layout, View};
+
+/// What the parts of the page share.
+#[derive(Clone, Copy)]
+pub struct Shared {
+    pub trace: StoredValue<Arc<Answer>>,
+    pub collapsed: RwSignal<HashSet<usize>>,
+    /// The part of the trace that is drawn.
+    pub view: RwSignal<View>,
+    pub whole: View,
+    /// The span of the address.
+    pub chosen: Memo<Option<usize>>,
+    /// Spans that the search finds, in preorder.
+    pub found: Memo<Arc<Vec<usize>>>,
+    pub search: RwSignal<String>,
+}
+
+impl Shared {
+    fn new(app: Context, trace: Arc<Answer>) -> Shared {
+        let whole = View::whole(&trace.spans);
+        let trace = StoredValue::new(trace);
+        let param = app.param("span");
+        let search = RwSignal::new(String::new());
+        Shared {
+            trace,
+            collapsed: RwSignal::new(HashSet::new()),
+            view: RwSignal::new(whole),
+            whole,
+            chosen: Memo::new(move |_| param.get().and_then(|key| trace.with_value(|t| position(&t.spans, &key)))),
+            found: Memo::new(move |_| Arc::new(search.with(|s| trace.with_value(|t| layout::matches(&t.spans, s))))),
+            search,
+        }
+    }
+
+    /// Chooses a span, opening what hides it.
+    pub fn choose(&self, app: Context, index: Option<usize>) {
+        let key = index.map(|i| {
+            self.trace.with_value(|t| {
+                let hidden = layout::ancestors(&t.spans, i);
+                if self.collapsed.with_untracked(|c| hidden.iter().any(|a| c.contains(a))) {
+                    self.collapsed.update(|c| {
+                        hidden.iter().for_each(|a| {
+                            c.remove(a);
+                        })
+                    });
+                }
+                key(&t.spans, i)
+            })
+        });
+        app.replace(&[("span", key.as_deref())]);
+    }
+
+    /// The next or the previous span that the search finds.
+    fn next_found(&self, app: Context, back: bool) {
+        let found = self.found.get_untracked();
+        let at = self.chosen.get_untracked();
+        let next = match (back, at) {
+            (false, Some(at)) => found.iter().find(|f| **f > at).or(found.first()),
+            (false, None) => found.first(),
+            (true, Some(at)) => found.iter().rev().find(|f| **f < at).or(found.last()),
+            (true, None) => found.last(),
+        };
+        if let Some(next) = next {
+            self.choose(app, Some(*next));
+        }
+    }
+}
+
+/// A span in the address: its id, and its kind too where an earlier span has the same id.
+fn key(spans: &[SpanNode], index: usize) -> String {
+    let span = &spans[index];
+    match spans.iter().position(|s| s.span_id == span.span_id) {
+        Some(first) if first != index => format!("{}.{}", span.span_id, span.kind),
+        _ => span.span_id.clone(),
+    }
+}
+
+fn position(spans: &[SpanNode], key: &str) -> Option<usize> {
+    match key.split_once('.') {
+        Some((id, kind)) => spans.iter().position(|s| s.span_id == id && s.kind == kind),
+        None => spans.iter().position(|s| s.span_id == key),
+    }
+}
+
+/// A window around the trace, wide enough for log records that were written late.
+pub fn around(trace: &Answer) -> Window {
+    let start = instant::parse(&trace.start).unwrap_or_default();
+    Window {
+        start: start.saturating_sub(instant::HOUR),
+        end: start.saturating_add(trace.duration_ns.max(0)).saturating_add(instant::HOUR),
+    }
+}
+
+#[component]
+pub fn Trace() -> impl IntoView {
+    let app = use_app();
+    let params = use_params_map();
+    let id = Memo::new(move |_| params.with(|p| p.get("id").unwrap_or_default()));
+    let trace = fetch::<Answer>(move || Some(format!("/api/v1/traces/{}", crate::address::encode(&id.get()))));
+    view! {
+        {move || match trace.failure.get() {
+            Some(failure) if failure.status == 404 => view! {
+                <div class="state">
+                    <span class="state-icon">{icon(Icon::Search)}</span>
+                    <h1>"There is no such trace"</h1>
+                    <p>{format!("No span of trace {} is stored. It may not have arrived yet, or was not sampled.", id.get())}</p>
+                    <div class="state-actions">
+                        <button type="button" class="button primary" on:click=move |_| trace.retry()>"Look again"</button>
+                        <a class="button" href=move || app.link("/traces", &[])>"Search traces"</a>
+                    </div>
+                </div>
+            }.into_any(),
+            _ => answer(trace, move |data| view! { <Body data/> }).into_any(),
+        }}
+    }
+}
+
+#[component]
+fn Body(data: Arc<Answer>) -> impl IntoView {
+    let app = use_app();
+    let shared = Shared::new(app, data.clone());
+    let tab = app.param("tab");
+    let at = move || tab.get().unwrap_or_else(|| "waterfall".to_owned());
+    let tabs = [
+        ("waterfall", "Waterfall".to_owned()),
+        ("logs", format!("Logs {}", format::count(data.logs))),
+        ("table", "Table".to_owned()),
+    ];
+    let cost = data.receipt.clone();
+    view! {
+        <div class="trace-page" class:with-drawer=move || shared.chosen.get().is_some()>
+            <div class="trace-main">
+                <Header data=data.clone()/>
+                <div class="tab-row">
+                    <div class="tabs" role="tablist" aria-label="Views of the trace">
+                        {tabs.into_iter().map(|(value, title)| view! {
+                            <button type="button" role="tab" class="tab" aria-selected=move || (at() == value).to_string()
+                                on:click=move |_| app.replace(&[("tab", (value != "waterfall").then_some(value))])>{title}</button>
+                        }).collect_view()}
+                    </div>
+                    <span class="grow"></span>
+                    <Show when=move || at() == "waterfall"><Search shared/></Show>
+                </div>
+                {move || match at().as_str() {
+                    "logs" => view! { <logs::TraceLogs shared/> }.into_any(),
+                    "table" => view! { <table::Table shared/> }.into_any(),
+                    _ => view! { <minimap::Minimap shared/> <waterfall::Waterfall shared/> }.into_any(),
+                }}
+                {receipt(&cost)}
+            </div>
+            {move || shared.chosen.get().map(|index| view! { <drawer::Drawer shared index/> })}
+        </div>
+    }
+}
+
+#[component]
+fn Header(data: Arc<Answer>) -> impl IntoView {
+    let app = use_app();
+    let root = data.spans.first();
+    let (service, name) = root.map(|r| (r.service_name.clone(), r.name.clone())).unwrap_or_default();
+    let missing = data.spans.iter().filter(|s| s.missing_parent).count();
+    let skewed = data.spans.iter().filter(|s| s.clock_skew).count();
+    let start = instant::parse(&data.start).unwrap_or_default();
+    let services = data.services.len();
+    view! {
+        <header class="page-head trace-head">
+            <div class="row">
+                <h1 class="service">{swatch(&service)}<span class="muted">{service.clone()}</span><span class="clip">{name}</span></h1>
+                <span class="grow"></span>
+                <code class="id">{data.trace_id.clone()}</code>
+                <Copy text=data.trace_id.clone() what="trace id"/>
+                <a class="button" href=move || app.link("/traces", &[])>"All traces"</a>
+            </div>
+            <div class="row facts-line">
+                <span><b title=format::duration_exact(data.duration_ns)>{format::duration(data.duration_ns)}</b></span>
+                <span title=data.start.clone()>{format!("{} UTC", instant::short_millis(start))}</span>
+                <span><b>{format::count(data.spans.len() as u64)}</b>" spans"</span>
+                <span title=data.services.join(", ")><b>{services}</b>{if services == 1 { " service" } else { " services" }}</span>
+                <span class:error-text=data.errors != 0>{(data.errors > 0).then(|| icon(Icon::Error))}<b>{format::count(data.errors)}</b>{if data.errors == 1 { " error" } else { " errors" }}</span>
+                <span class="badge" class:warn={data.completeness < 1.0} title="The share of spans with a parent whose parent is in the trace">
+                    {format!("{} complete", format::share(data.completeness))}
+                </span>
+                {(missing > 0).then(|| view! { <span class="badge warn">{icon(Icon::Warning)}{format!("{missing} without their parent")}</span> })}
+                {(skewed > 0).then(|| view! { <span class="badge warn">{icon(Icon::Clock)}{format!("{skewed} with a skewed clock")}</span> })}
+            </div>
+        </header>
+    }
+}
+
+#[component]
+fn Search(shared: Shared) -> impl IntoView {
+    let app = use_app();
+    let spans = shared.trace.with_value(|t| t.spans.len());
+    let keydown = move |event: web_sys::KeyboardEvent| {
+        // Letters typed here are no commands of the waterfall.
+        event.stop_propagation();
+        match event.key().as_str() {
+            "Enter" => shared.next_found(app, event.shift_key()),
+            "Escape" => shared.search.set(String::new()),
+            _ => {}
+        }
+    };
+    let all_closed = move |_| {
+        shared.trace.with_value(|t| shared.collapsed.set(layout::deeper_than(&t.spans, 1)));
+    };
+    view! {
+        <div class="row trace-tools">
+            <span class="muted" aria-live="polite">{move || (!shared.search.with(String::is_empty)).then(|| format!("{} of {spans}", shared.found.with(|f| f.len())))}</span>
+            <input class="search" type="search" aria-label="Search in the spans" placeholder="Search spans" prop:value=move || shared.search.get()
+                on:input=move |event| shared.search.set(event_target_value(&event)) on:keydown=keydown/>
+            <button type="button" class="button" on:click=move |_| shared.collapsed.set(HashSet::new())>"Expand"</button>
+            <button type="button" class="button" on:click=all_closed>"Collapse"</button>
+            <Show when=move || shared.view.get() != shared.whole>
+                <button type="button" class="button" on:click=move |_| shared.view.set(shared.whole)>{icon(Icon::Fit)}"Whole trace"</button>
+            </Show>
+        </div>
+    }
+}

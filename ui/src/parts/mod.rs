@@ -1,0 +1,15 @@
+//! Pieces that several pages are made of. A piece knows the context, never a page.
+
+pub mod attributes;
+pub mod chart;
+pub mod copy;
+pub mod filter_bar;
+pub mod icon;
+pub mod log_row;
+pub mod popover;
+pub mod receipt;
+pub mod service;
+pub mod size;
+pub mod sort;
+pub mod spark;
+pub mod state;
