@@ -2,17 +2,18 @@
 //! that memory holds one column and the encoded rest. Never decides the order.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
-use arrow::compute::interleave;
+use arrow::array::{Array, AsArray, RecordBatch};
 use orrery_model::Table;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::gather::Gather;
 use super::order::Run;
 use super::properties::writer_properties;
 use super::{ColumnRange, ColumnStatistics, io};
@@ -42,10 +43,13 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
     let mut writer = SerializedFileWriter::new(&file, schema.root_schema_ptr(), properties).map_err(fail)?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&table.schema));
 
-    let (batches, rows) = referenced(batches, &run.rows);
-    for (index, rows) in rows.chunks(ROW_GROUP_ROWS).enumerate() {
-        let writers = factory.create_column_writers(index).map_err(fail)?;
-        let chunks = encode_columns(table, &batches, rows, writers).map_err(fail)?;
+    let gather = Gather::new(batches, &run.rows);
+    let ranges: Vec<Range<usize>> = (0..run.rows.len())
+        .step_by(ROW_GROUP_ROWS)
+        .map(|start| start..run.rows.len().min(start + ROW_GROUP_ROWS))
+        .collect();
+    let writers: Result<Vec<_>, _> = (0..ranges.len()).map(|index| factory.create_column_writers(index)).collect();
+    for chunks in encode_columns(table, &gather, &ranges, writers.map_err(fail)?).map_err(fail)? {
         let mut row_group = writer.next_row_group().map_err(fail)?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut row_group).map_err(fail)?;
@@ -57,59 +61,34 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
     Ok(Encoded {
         size_bytes: file.metadata().map_err(io("look at", path))?.len(),
         footer_bytes: footer_bytes(path)?,
-        columns: column_statistics(table, &batches, &rows, run, &metadata),
-        trace_filter: trace_ids(table, &batches, &rows),
+        columns: column_statistics(table, &gather, run, &metadata),
+        trace_filter: trace_ids(table, &gather),
     })
 }
 
-/// The batches that the rows are of, and the rows numbered by them: a flush of many hours must not look at every batch
-/// for every hour.
-fn referenced<'a>(batches: &'a [RecordBatch], rows: &[(usize, usize)]) -> (Vec<&'a RecordBatch>, Vec<(usize, usize)>) {
-    let mut places = vec![usize::MAX; batches.len()];
-    let mut kept = Vec::new();
-    let rows = rows
-        .iter()
-        .map(|&(batch, row)| {
-            if places[batch] == usize::MAX {
-                places[batch] = kept.len();
-                kept.push(&batches[batch]);
-            }
-            (places[batch], row)
-        })
-        .collect();
-    (kept, rows)
-}
-
+/// The encoded columns of each row group.
 fn encode_columns(
     table: &Table,
-    batches: &[&RecordBatch],
-    rows: &[(usize, usize)],
-    writers: Vec<ArrowColumnWriter>,
-) -> parquet::errors::Result<Vec<ArrowColumnChunk>> {
-    let mut writers = writers.into_iter();
-    let mut chunks = Vec::with_capacity(writers.len());
+    gather: &Gather<'_>,
+    ranges: &[Range<usize>],
+    writers: Vec<Vec<ArrowColumnWriter>>,
+) -> parquet::errors::Result<Vec<Vec<ArrowColumnChunk>>> {
+    let mut writers: Vec<_> = writers.into_iter().map(Vec::into_iter).collect();
+    let mut chunks: Vec<Vec<ArrowColumnChunk>> = ranges.iter().map(|_| Vec::new()).collect();
     for (index, field) in table.schema.fields().iter().enumerate() {
-        let column = gather(batches, index, rows)?;
-        for leaf in compute_leaves(field, &column)? {
-            let mut writer = writers.next().expect("every leaf has a writer");
-            writer.write(&leaf)?;
-            chunks.push(writer.close()?);
+        let column = gather.column(index)?;
+        for ((range, writers), chunks) in ranges.iter().zip(&mut writers).zip(&mut chunks) {
+            let rows = gather.read(&column, range.clone())?;
+            // The encoder knows text behind a dictionary; the file has the type of the table.
+            let field = field.as_ref().clone().with_data_type(rows.data_type().clone());
+            for leaf in compute_leaves(&field, &rows)? {
+                let mut writer = writers.next().expect("every leaf has a writer");
+                writer.write(&leaf)?;
+                chunks.push(writer.close()?);
+            }
         }
     }
     Ok(chunks)
-}
-
-/// One column in the order of the rows.
-fn gather(
-    batches: &[&RecordBatch],
-    index: usize,
-    rows: &[(usize, usize)],
-) -> Result<ArrayRef, arrow::error::ArrowError> {
-    let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
-    if columns.iter().all(|column| column.null_count() == column.len()) {
-        return Ok(new_null_array(columns[0].data_type(), rows.len()));
-    }
-    interleave(&columns, rows)
 }
 
 /// The size of the footer, which DuckLake keeps: the length that stands before the closing `PAR1`.
@@ -128,8 +107,7 @@ fn footer_bytes(path: &Path) -> Result<u64, LakeError> {
 /// The statistics of the timestamp and of the first word of the sort key, by which the run's ends are known.
 fn column_statistics(
     table: &Table,
-    batches: &[&RecordBatch],
-    rows: &[(usize, usize)],
+    gather: &Gather<'_>,
     run: &Run,
     metadata: &ParquetMetaData,
 ) -> Vec<ColumnStatistics> {
@@ -139,6 +117,7 @@ fn column_statistics(
         nulls: 0,
         range: ColumnRange::Timestamp(run.min_timestamp_ns, run.max_timestamp_ns),
     };
+    let Gather { batches, rows, .. } = gather;
     let key = table.sort_key[0];
     let index = table.index_of(key);
     let word = |place: usize| {
@@ -172,7 +151,8 @@ fn compressed_bytes(metadata: &ParquetMetaData, column: &str) -> u64 {
         .sum()
 }
 
-fn trace_ids(table: &Table, batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Option<TraceFilter> {
+fn trace_ids(table: &Table, gather: &Gather<'_>) -> Option<TraceFilter> {
+    let Gather { batches, rows, .. } = gather;
     let index = table.schema.index_of("trace_id").ok()?;
     let columns: Vec<_> = batches.iter().map(|batch| batch.column(index).as_string::<i32>()).collect();
     let hashes = rows

@@ -2,6 +2,7 @@
 //! so a file means nothing until a commit names it.
 
 mod encode;
+mod gather;
 mod name;
 mod order;
 mod properties;
