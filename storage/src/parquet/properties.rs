@@ -12,8 +12,29 @@ use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 /// Rows of a page: what a reader that knows the row decodes at least.
 const PAGE_ROWS: usize = 20_000;
 
-/// Ids of random bytes: nearly every value is another, and its least and greatest say nothing.
-const RANDOM: &[&str] = &["trace_id", "span_id", "parent_span_id"];
+/// Ids of random bytes, each on its own row: a dictionary would hold them all.
+const RANDOM: &[&str] = &["span_id", "parent_span_id"];
+
+/// Text of which a page has so many values that the least and the greatest rule nothing out, and are dear to find.
+const SCATTERED: &[&str] = &[
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "trace_state",
+    "status_message",
+    "body",
+    "attributes.url.path",
+    "attributes.url.full",
+    "attributes.http.target",
+    "attributes.http.url",
+    "attributes.client.address",
+    "attributes.network.peer.address",
+    "attributes.db.query.text",
+    "attributes.db.statement",
+];
+
+/// Of a row group's trace ids. A trace's spans stand far apart, by service, where compression does not see them.
+const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
 
 /// Whole numbers of few distinct values.
 const FEW: &[&str] = &["severity_number", "flags"];
@@ -30,22 +51,24 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         .set_sorting_columns(Some(sorting_columns(table, schema)));
     for leaf in schema.columns() {
         let path = leaf.path().clone();
-        let random = RANDOM.contains(&leaf.name());
-        if random || path.parts().len() > 1 {
+        if path.parts().len() > 1 || SCATTERED.contains(&leaf.name()) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if leaf.name() == "trace_id" {
+            properties = properties.set_column_dictionary_page_size_limit(path.clone(), TRACE_ID_DICTIONARY_BYTES);
         }
         match encoding(table, leaf) {
             Some(encoding) => {
                 properties =
                     properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
             }
-            None => properties = properties.set_column_dictionary_enabled(path, !random),
+            None => properties = properties.set_column_dictionary_enabled(path, true),
         }
     }
     Arc::new(properties.build())
 }
 
-/// The encoding of a column that takes no dictionary; `None` for the others and for plain text.
+/// The encoding of a column that takes no dictionary; `None` for those with one.
 fn encoding(table: &Table, leaf: &ColumnDescriptor) -> Option<Encoding> {
     let root = &leaf.path().parts()[0];
     let promoted = table.columns.iter().any(|column| column.promoted.is_some() && column.name == *root);
@@ -53,6 +76,7 @@ fn encoding(table: &Table, leaf: &ColumnDescriptor) -> Option<Encoding> {
         Type::INT32 | Type::INT64 if promoted || FEW.contains(&leaf.name()) => None,
         Type::INT32 | Type::INT64 => Some(Encoding::DELTA_BINARY_PACKED),
         Type::DOUBLE => Some(Encoding::BYTE_STREAM_SPLIT),
+        Type::BYTE_ARRAY if RANDOM.contains(&leaf.name()) => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
         _ => None,
     }
 }
