@@ -2,3 +2,4 @@
 //! queries anything.
 
 pub mod decode;
+pub mod export;

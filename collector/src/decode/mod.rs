@@ -30,6 +30,8 @@ use prost::Message;
 
 pub use fault::DecodeError;
 use fault::Fault;
+pub(crate) use metrics::TEMPORALITIES;
+pub(crate) use spans::{KINDS, STATUS_CODES};
 
 /// No value is followed deeper than this, whatever the limits say: decoding a level takes a stack frame.
 const DEEPEST_NESTING: usize = 256;
