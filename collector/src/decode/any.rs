@@ -42,13 +42,17 @@ impl<'a> Any<'a> {
     pub fn read(mut wire: Wire<'a>) -> Result<Self, Fault> {
         let mut value = Self::Empty;
         while let Some(key) = wire.key()? {
+            if matches!(value, Self::Array(_) | Self::Kvlist(_)) {
+                // Whatever follows replaces the message or has to be merged with it.
+                return Err(Fault::Irregular);
+            }
             value = match key {
                 LEN_1 => Self::String(wire.text()?),
                 VARINT_2 => Self::Bool(wire.varint()? != 0),
                 VARINT_3 => Self::Int(wire.varint()? as i64),
                 FIXED64_4 => Self::Double(wire.double()?),
-                LEN_5 => Self::Array(value.unmerged(wire.message()?)?),
-                LEN_6 => Self::Kvlist(value.unmerged(wire.message()?)?),
+                LEN_5 => Self::Array(wire.message()?),
+                LEN_6 => Self::Kvlist(wire.message()?),
                 LEN_7 => Self::Bytes(wire.bytes()?),
                 VARINT_8 => {
                     wire.varint()?;
@@ -61,11 +65,6 @@ impl<'a> Any<'a> {
             };
         }
         Ok(value)
-    }
-
-    /// Two messages in one value would have to be merged.
-    fn unmerged(self, message: Wire<'a>) -> Result<Wire<'a>, Fault> {
-        if matches!(self, Self::Array(_) | Self::Kvlist(_)) { Err(Fault::Irregular) } else { Ok(message) }
     }
 
     pub const fn value_type(&self) -> ValueType {

@@ -225,6 +225,11 @@ impl Batch {
         (self.resources[run.resource].digest, self.scopes[run.scope].digest)
     }
 
+    /// Counts attributes of something that all rows of a metric share.
+    pub fn note_duplicate_keys(&mut self, dropped: u64) {
+        self.noted.duplicate_keys += dropped;
+    }
+
     /// Rejects the field at the address `at` with the `count` records in it.
     #[cold]
     pub fn reject(&mut self, at: usize, reason: Reason, count: u64) {

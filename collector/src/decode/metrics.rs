@@ -148,7 +148,7 @@ impl Records for Metrics {
 
 impl Metrics {
     /// Reads a `Metric` up to its points; `None` where it has no data and so no points.
-    fn metric<'a>(&mut self, batch: &Batch, record: Wire<'a>) -> Result<Option<Metric<'a>>, Fault> {
+    fn metric<'a>(&mut self, batch: &mut Batch, record: Wire<'a>) -> Result<Option<Metric<'a>>, Fault> {
         let (mut name, mut description, mut unit) = (&[][..], &[][..], &[][..]);
         let (mut data, mut has_metadata) = (None, false);
         let mut wire = record;
@@ -169,14 +169,16 @@ impl Metrics {
                 _ => wire.skip(key, METRIC_FIELDS)?,
             }
         }
-        let Some((kind, data)) = data else { return Ok(None) };
-        let (temporality, is_monotonic) = read_data(kind, data)?;
         let mut metadata = Maps::default();
         if has_metadata {
-            for (key, value) in unique(record, 12, &batch.limits)?.0 {
+            let (attributes, duplicate_keys) = unique(record, 12, &batch.limits)?;
+            batch.note_duplicate_keys(duplicate_keys);
+            for (key, value) in attributes {
                 metadata.put(0, key, value, batch.limits.nesting)?;
             }
         }
+        let Some((kind, data)) = data else { return Ok(None) };
+        let (temporality, is_monotonic) = read_data(kind, data)?;
         let (resource, scope) = batch.digests();
         let identity = [name, kind.word().as_bytes(), unit, temporality.as_deref().unwrap_or_default()];
         let digest = series::metric_digest(resource, scope, identity);
