@@ -91,17 +91,22 @@ fn request(shape: Shape, spans: Vec<(usize, Span)>) -> Vec<u8> {
     for (service, span) in spans {
         by_service[service].push(span);
     }
-    let resource_spans = by_service.into_iter().enumerate().filter(|(_, spans)| !spans.is_empty()).map(|(service, spans)| {
-        ResourceSpans {
-            resource: Some(Resource { attributes: resource(shape, service), ..Default::default() }),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(InstrumentationScope { name: "load".into(), version: "1".into(), ..Default::default() }),
-                spans,
+    let resource_spans =
+        by_service.into_iter().enumerate().filter(|(_, spans)| !spans.is_empty()).map(|(service, spans)| {
+            ResourceSpans {
+                resource: Some(Resource { attributes: resource(shape, service), ..Default::default() }),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(InstrumentationScope {
+                        name: "load".into(),
+                        version: "1".into(),
+                        ..Default::default()
+                    }),
+                    spans,
+                    ..Default::default()
+                }],
                 ..Default::default()
-            }],
-            ..Default::default()
-        }
-    });
+            }
+        });
     ExportTraceServiceRequest { resource_spans: resource_spans.collect() }.encode_to_vec()
 }
 
@@ -151,10 +156,28 @@ fn trace_a(random: &mut Random, start: u64, out: &mut Vec<(usize, Span)>) {
 }
 
 const SERVICES_B: [&str; 12] = [
-    "gateway", "catalog", "cart", "checkout", "payment", "shipping", "inventory", "search", "account", "review", "price", "mail",
+    "gateway",
+    "catalog",
+    "cart",
+    "checkout",
+    "payment",
+    "shipping",
+    "inventory",
+    "search",
+    "account",
+    "review",
+    "price",
+    "mail",
 ];
 const ROUTES: [&str; 8] = [
-    "/api/products/{id}", "/api/cart/{user}", "/api/orders/{id}", "/api/pay", "/api/search", "/api/users/{id}", "/api/prices/{sku}", "/api/reviews/{id}",
+    "/api/products/{id}",
+    "/api/cart/{user}",
+    "/api/orders/{id}",
+    "/api/pay",
+    "/api/search",
+    "/api/users/{id}",
+    "/api/prices/{sku}",
+    "/api/reviews/{id}",
 ];
 
 /// Gateway (server, client) → four services (server, client each) → two database calls: 12 spans.
