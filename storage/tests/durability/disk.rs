@@ -126,11 +126,6 @@ impl Disk {
         self.state().fail = Some((call, kind));
     }
 
-    /// Whether the failure that was asked for has not happened yet.
-    pub fn fail_is_waiting(&self) -> bool {
-        self.state().fail.is_some()
-    }
-
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
     }

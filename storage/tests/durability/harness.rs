@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, make_array, new_null_array,
-};
+use arrow::array::{ArrayData, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, make_array, new_null_array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field};
 use futures::FutureExt;
@@ -145,7 +143,7 @@ impl FlushTarget for ModelLake {
 
 /// A store's surroundings, which outlive it.
 pub struct Place {
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub disk: Disk,
     pub lake: Arc<Mutex<ModelState>>,
     pub config: StoreConfig,
@@ -155,7 +153,7 @@ impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        Self { disk: Disk::new(&config.dir), config, dir, lake: Arc::default() }
+        Self { disk: Disk::new(&config.dir), config, _dir: dir, lake: Arc::default() }
     }
 
     pub async fn open(&self) -> Result<Arc<Store>, StoreError> {
@@ -188,7 +186,7 @@ pub fn config(dir: &Path) -> StoreConfig {
         memtable_bytes: 64 << 20,
         flush_age: Duration::from_secs(3600),
         // A few requests a segment.
-        wal_segment_bytes: 10 << 10,
+        wal_segment_bytes: 8 << 10,
         floor_free_bytes: 0,
         free_space_every: Duration::ZERO,
         flush_retry: Duration::from_millis(1),

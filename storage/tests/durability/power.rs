@@ -55,16 +55,16 @@ async fn run(cut: usize, when: When, loss: Loss, ignore: Ignore) -> Run {
 /// Opens the store after the cut; then sends everything that was not acknowledged again, as its sender would.
 async fn check(place: &Place, acknowledged: &[i64]) -> Result<(), String> {
     let store = place.open().await.map_err(|e| format!("does not open: {e}"))?;
-    let recovery = store.status().recovery;
-    if !recovery.damage.is_empty() || recovery.missing > 0 {
-        return Err(format!("reports damage: {recovery:?}"));
-    }
     let rows = place.rows(&store);
     at_most_once(&rows)?;
     for row in once(acknowledged.iter().copied()).keys() {
         if !rows.contains_key(row) {
             return Err(format!("acknowledged and lost: {row}"));
         }
+    }
+    let recovery = store.status().recovery;
+    if !recovery.damage.is_empty() || recovery.missing > 0 {
+        return Err(format!("reports damage: {recovery:?}"));
     }
     for id in 0..REQUESTS {
         send(&store, id).await.map_err(|e| format!("refuses request {id} after recovery: {e}"))?;

@@ -64,7 +64,7 @@ async fn copies_are_absorbed_together_later_after_a_flush_and_after_restarts() {
             store.flush().await.unwrap();
         }
     }
-    assert!(store.status().wal_segments < 4, "{} segments", store.status().wal_segments);
+    assert!(store.status().wal_segments < 8, "{} segments", store.status().wal_segments);
     for _ in 0..3 {
         store.close().await.unwrap();
         drop(open_at(&config, NOW).await);
@@ -112,9 +112,8 @@ async fn a_flush_comes_by_size_and_by_age() {
     let small = StoreConfig { memtable_bytes: 200 << 10, ..config(dir.path()) };
     let store = open_at(&small, NOW).await;
     for id in 0..60 {
-        while send(&store, id).await == Err(orrery_storage::AppendError::Overloaded) {
-            tokio::task::yield_now().await;
-        }
+        until("room", || store.status().refusing.is_none()).await;
+        send(&store, id).await.unwrap();
     }
     until("a flush by size", || store.status().flushes > 1 && store.status().memtable.sealed_parts == 0).await;
     assert_eq!(rows_of(&store), once(0..60));
