@@ -84,7 +84,7 @@ pub struct Lake {
     flushed_sequence: AtomicU64,
     view: ArcSwap<LakeView>,
     /// Held through a flush: flushes follow one another.
-    catalog: Mutex<Catalog>,
+    catalog: Arc<Mutex<Catalog>>,
 }
 
 impl Lake {
@@ -104,7 +104,7 @@ impl Lake {
             epoch: catalog.epoch,
             flushed_sequence: AtomicU64::new(catalog.flushed_sequence),
             view: ArcSwap::from_pointee(view),
-            catalog: Mutex::new(catalog),
+            catalog: Arc::new(Mutex::new(catalog)),
             data_path,
         })
     }
@@ -128,7 +128,7 @@ impl Lake {
     /// the lake when this returns, or none. May be repeated after an error; what had been committed after all is then
     /// not written again.
     pub async fn flush(&self, first: u64, through: u64, sealed: Vec<SealedBatch>) -> Result<Arc<LakeView>, LakeError> {
-        let mut catalog = self.catalog.lock().await;
+        let mut catalog = Arc::clone(&self.catalog).lock_owned().await;
         let flushed = catalog.read_watermark().await?;
         if flushed == through && first <= through && self.flushed_sequence() < first {
             return self.reload(&mut catalog).await;
@@ -138,9 +138,13 @@ impl Lake {
         }
         let name = FlushName { writer: WRITER.to_owned(), epoch: self.epoch, first, last: through };
         let data_path = self.data_path.clone();
-        let files = tokio::task::spawn_blocking(move || write_files(&data_path, &name, sealed))
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        // The files' thread holds the catalog, so that a caller who goes away does not let a repeated flush write the same
+        // files beside it.
+        let (mut catalog, files) =
+            tokio::task::spawn_blocking(move || (catalog, write_files(&data_path, &name, sealed)))
+                .await
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let files = files?;
         let committed = catalog.commit(first, through, &files).await?;
         let current = self.view();
         if committed.parent != current.id {
@@ -154,10 +158,15 @@ impl Lake {
 
     /// Closes the catalog, so that its file holds everything and no log stands beside it.
     pub async fn close(self) -> Result<(), LakeError> {
-        self.catalog.into_inner().close().await
+        match Arc::into_inner(self.catalog) {
+            Some(catalog) => catalog.into_inner().close().await,
+            // An abandoned flush is still writing; it drops the catalog when it ends.
+            None => Ok(()),
+        }
     }
 
     async fn reload(&self, catalog: &mut Catalog) -> Result<Arc<LakeView>, LakeError> {
+        catalog.reload_tenants().await?;
         let view = Arc::new(catalog.load_view(&self.data_path).await?);
         self.view.store(Arc::clone(&view));
         self.flushed_sequence.store(catalog.flushed_sequence, Ordering::Release);

@@ -44,10 +44,12 @@ fn sent_value(promoted: &Promoted) -> String {
     let column = identifier(&promoted.column_name());
     match (promoted.scope, promoted.key) {
         (Scope::Resource, "service.name") => format!("nullif({column}, {})", literal(UNKNOWN_SERVICE)),
+        // The older key fills the column with its text, and stays in the map.
         (Scope::Resource, "deployment.environment.name") => format!(
-            "CASE WHEN {}[{}] IS NOT DISTINCT FROM {column} THEN NULL ELSE {column} END",
-            identifier(Scope::Resource.other_name()),
-            literal(OLD_DEPLOYMENT_ENVIRONMENT)
+            "CASE WHEN {others}[{old}] IS NOT DISTINCT FROM {column} AND {types}[{old}] IS NULL THEN NULL ELSE {column} END",
+            others = identifier(Scope::Resource.other_name()),
+            types = identifier(Scope::Resource.types_name()),
+            old = literal(OLD_DEPLOYMENT_ENVIRONMENT)
         ),
         _ if promoted.value_type == ValueType::String => column,
         _ => format!("CAST({column} AS VARCHAR)"),

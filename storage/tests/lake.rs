@@ -213,3 +213,47 @@ async fn folders_that_it_would_misread_are_refused() {
         assert!(refused.contains(message), "{statement}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn a_failed_flush_leaves_no_file_and_may_be_repeated() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(dir.path()).await.expect("a new lake");
+    // A folder stands where the second hour's file should go.
+    let blocked = dir.path().join("data/main/spans/2026-03-14/local-1-1-2-spans-2026031410-0.parquet");
+    fs::create_dir_all(&blocked).expect("a folder");
+    let sealed = || vec![spans(1, 10, START), spans(2, 10, START + HOUR)];
+    let failed = lake.flush(1, 2, sealed()).await.err().expect("it fails");
+    assert!(failed.is_retryable() && failed.to_string().contains("2026031410"), "{failed}");
+    assert_eq!(data_files(dir.path()), [String::new(); 0]);
+    assert_eq!((lake.flushed_sequence(), lake.view().files(&TenantId::default(), Signal::Spans).len()), (0, 0));
+    fs::remove_dir(&blocked).expect("it is empty");
+    lake.flush(1, 2, sealed()).await.expect("it succeeds");
+    assert_eq!(data_files(dir.path()).len(), 2);
+}
+
+#[tokio::test]
+async fn a_flush_whose_caller_went_away_is_finished_or_repeated_never_doubled() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(dir.path()).await.expect("a new lake");
+    let tenant = TenantId::new("acme").expect("a name");
+    let sealed = || {
+        let batch = support::load_b(&mut Seed(1), 2_000, START);
+        vec![SealedBatch { tenant: tenant.clone(), signal: Signal::Spans, batch }]
+    };
+    // Gives up at a later point each time: before the files, between them and the commit, at the commit.
+    for patience_us in [0, 50, 500, 2_000, 5_000, 10_000, 20_000, 40_000] {
+        let (first, through) = (lake.flushed_sequence() + 1, lake.flushed_sequence() + 5);
+        let before: u64 = lake.view().files(&tenant, Signal::Spans).iter().map(|file| file.rows).sum();
+        let patience = std::time::Duration::from_micros(patience_us);
+        let _ = tokio::time::timeout(patience, lake.flush(first, through, sealed())).await;
+        if lake.flushed_sequence() < through {
+            lake.flush(first, through, sealed()).await.expect("it is repeated");
+        }
+        let after: u64 = lake.view().files(&tenant, Signal::Spans).iter().map(|file| file.rows).sum();
+        assert_eq!((lake.flushed_sequence(), after), (through, before + 2_000), "after {patience:?}");
+    }
+    let live = lake.view().files(&tenant, Signal::Spans).len();
+    drop(lake);
+    let lake = Lake::open(dir.path()).await.expect("the same lake");
+    assert_eq!((data_files(dir.path()).len(), lake.view().files(&tenant, Signal::Spans).len()), (live, live));
+}

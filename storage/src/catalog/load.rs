@@ -16,8 +16,13 @@ use crate::lake::{LakeError, LakeView};
 use crate::{DataFile, TraceFilter};
 
 impl Catalog {
-    /// Every tenant with its tables' ids.
-    pub(super) async fn load_tenants(&mut self) -> Result<HashMap<TenantId, TenantTables>, LakeError> {
+    /// Reads every tenant with its tables' ids.
+    pub(crate) async fn reload_tenants(&mut self) -> Result<(), LakeError> {
+        self.tenants = self.load_tenants().await?;
+        Ok(())
+    }
+
+    async fn load_tenants(&mut self) -> Result<HashMap<TenantId, TenantTables>, LakeError> {
         let fail = database("read the tables");
         let rows = sqlx::query(
             "SELECT s.schema_name, t.table_name, t.table_id, p.partition_id FROM ducklake_table t

@@ -59,7 +59,7 @@ impl Catalog {
         catalog.create(data_path).await?;
         catalog.check_format().await?;
         catalog.begin_epoch(data_path).await?;
-        catalog.tenants = catalog.load_tenants().await?;
+        catalog.reload_tenants().await?;
         Ok(catalog)
     }
 

@@ -68,11 +68,30 @@ pub(crate) struct FlushName {
 }
 
 /// Writes the files of a flush below `data_path`, and the folders that hold them, to stable storage. Batches of a tenant
-/// and signal are released as soon as their files are written. An error leaves files that the next start removes.
+/// and signal are released as soon as their files are written. After an error none of the files is left, so that a full
+/// disk has its room back.
 pub(crate) fn write_files(
     data_path: &Path,
     name: &FlushName,
     sealed: Vec<SealedBatch>,
+) -> Result<Vec<WrittenFile>, LakeError> {
+    let mut paths = Vec::new();
+    let written = write_groups(data_path, name, sealed, &mut paths);
+    if written.is_err() {
+        for path in paths {
+            // One that cannot be removed either is removed by the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+    written
+}
+
+/// Writes the files and puts the path of each in `paths` before it is there.
+fn write_groups(
+    data_path: &Path,
+    name: &FlushName,
+    sealed: Vec<SealedBatch>,
+    paths: &mut Vec<PathBuf>,
 ) -> Result<Vec<WrittenFile>, LakeError> {
     let mut groups: BTreeMap<(TenantId, u8), Vec<RecordBatch>> = BTreeMap::new();
     for SealedBatch { tenant, signal, batch } in sealed {
@@ -84,11 +103,11 @@ pub(crate) fn write_files(
     while let Some(((tenant, code), batches)) = groups.pop_first() {
         let signal = Signal::from_code(code).expect("the code is a signal's");
         for run in order::sorted_runs(table(signal), &batches) {
-            let name = FileName::new(name, signal, run.hour);
-            let relative_path = name.relative_path();
+            let relative_path = FileName::new(name, signal, run.hour).relative_path();
             let path = data_path.join(tenant.as_str()).join(signal.table_name()).join(&relative_path);
             fs::create_dir_all(path.parent().expect("a data file is in a folder"))
                 .map_err(io("create a folder for", &path))?;
+            paths.push(path.clone());
             let encoded = encode::write_run(&path, table(signal), &batches, &run)?;
             files.push(WrittenFile {
                 tenant: tenant.clone(),
