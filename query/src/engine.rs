@@ -11,6 +11,7 @@ use orrery_model::{Clock, Identity, TenantId};
 use orrery_storage::Snapshot;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::Budget;
 use crate::{QueryError, Session};
@@ -113,6 +114,14 @@ impl Engine {
             .map_err(|_| QueryError::Overloaded(self.config.max_concurrent))?
             .map_err(|_| QueryError::internal("the engine is closed"))?;
         Session::new(self, self.source.snapshot(&identity.tenant), permit, started)
+    }
+
+    /// Does a request's work on the engine's threads; it stops when the caller goes.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        AbortOnDropHandle::new(self.handle().spawn(work)).await.map_err(QueryError::internal)?
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -12,8 +12,8 @@ pub enum QueryError {
     BadRequest { message: String, hint: Option<String> },
     #[error("invalid filter: {message}")]
     InvalidFilter { message: String, hint: Option<String> },
-    #[error("{0}")]
-    NotFound(String),
+    #[error("{message}")]
+    NotFound { message: String, hint: Option<String> },
     #[error("the query ran longer than its deadline of {deadline_ms} ms")]
     DeadlineExceeded { deadline_ms: u64 },
     #[error("the query needs more memory than its share: {message}")]
@@ -34,7 +34,7 @@ impl QueryError {
     }
 
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::NotFound(message.into())
+        Self::NotFound { message: message.into(), hint: None }
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Self {
@@ -56,7 +56,7 @@ impl QueryError {
         match self {
             Self::BadRequest { .. } => "bad_request",
             Self::InvalidFilter { .. } => "invalid_filter",
-            Self::NotFound(_) => "not_found",
+            Self::NotFound { .. } => "not_found",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::MemoryExceeded { .. } => "memory_exceeded",
             Self::Overloaded(_) => "overloaded",
@@ -69,7 +69,7 @@ impl QueryError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest { .. } | Self::InvalidFilter { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::MemoryExceeded { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,19 +1,27 @@
 //! Questions to the lake: DataFusion sessions over one snapshot of files and memory, SQL, and the HTTP API. Reads
 //! snapshots, never writes telemetry; never imports the collector.
 
+mod asked;
 mod attributes;
+mod columns;
 pub mod engine;
 pub mod error;
 pub mod filter;
 mod functions;
+pub mod graph;
+mod histogram;
 pub mod http;
 mod memory;
+mod records;
 pub mod router;
 mod sandbox;
 pub mod session;
+pub mod spans;
 pub mod sql;
 mod table;
 pub mod time;
+pub mod trace_tree;
+pub mod traces;
 
 pub use engine::{Engine, QueryConfig, SnapshotSource};
 pub use error::QueryError;

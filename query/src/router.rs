@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::http::not_built;
-use crate::{Engine, QueryError, sql};
+use crate::{Engine, QueryError, graph, sql, traces};
 
 /// The public API. The caller's [`orrery_model::Identity`] is taken from the request's extensions.
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -14,10 +14,10 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/api/v1/sql", post(sql::post))
         .route("/api/v1/services", get(not_built))
         .route("/api/v1/services/{*name}", get(not_built))
-        .route("/api/v1/service-graph", get(not_built))
-        .route("/api/v1/service-graph/spans", get(not_built))
-        .route("/api/v1/traces", get(not_built))
-        .route("/api/v1/traces/{id}", get(not_built))
+        .route("/api/v1/service-graph", get(graph::service_graph))
+        .route("/api/v1/service-graph/spans", get(graph::edge_spans))
+        .route("/api/v1/traces", get(traces::search))
+        .route("/api/v1/traces/{id}", get(traces::trace))
         .route("/api/v1/logs", get(not_built))
         .route("/api/v1/logs/tail", get(not_built))
         .route("/api/v1/metrics", get(not_built))

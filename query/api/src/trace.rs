@@ -45,7 +45,7 @@ pub struct Trace {
 }
 
 /// A span in its tree.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpanNode {
     pub trace_id: String,
     pub span_id: String,
@@ -83,8 +83,21 @@ pub struct SpanNode {
     pub trace_state: Option<String>,
     pub attributes: Vec<Attribute>,
     pub resource_attributes: Vec<Attribute>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope_attributes: Vec<Attribute>,
     pub events: Vec<SpanEvent>,
     pub links: Vec<Link>,
+    /// What the exporter left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_attributes_count: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_events_count: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_links_count: i64,
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,5 +113,7 @@ pub struct SpanEvent {
 pub struct Link {
     pub trace_id: String,
     pub span_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<String>,
     pub attributes: Vec<Attribute>,
 }

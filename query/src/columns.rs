@@ -1,0 +1,137 @@
+//! Typed reading of a batch's columns by name, whichever of Arrow's string layouts they come in. Never computes anything.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, MapArray, RecordBatch, StringArray,
+    StringViewArray, StructArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
+
+use crate::QueryError;
+
+/// A column of strings.
+pub enum Text<'a> {
+    Utf8(&'a StringArray),
+    Large(&'a LargeStringArray),
+    View(&'a StringViewArray),
+    /// All NULL.
+    Null,
+}
+
+impl<'a> Text<'a> {
+    pub fn of(array: &'a dyn Array) -> Result<Self, QueryError> {
+        match array.data_type() {
+            DataType::Utf8 => Ok(Self::Utf8(array.as_string())),
+            DataType::LargeUtf8 => Ok(Self::Large(array.as_string())),
+            DataType::Utf8View => Ok(Self::View(array.as_string_view())),
+            DataType::Null => Ok(Self::Null),
+            other => Err(QueryError::internal(format!("a column of strings is of type {other}"))),
+        }
+    }
+
+    pub fn get(&self, i: usize) -> Option<&'a str> {
+        match self {
+            Self::Utf8(a) => (!a.is_null(i)).then(|| a.value(i)),
+            Self::Large(a) => (!a.is_null(i)).then(|| a.value(i)),
+            Self::View(a) => (!a.is_null(i)).then(|| a.value(i)),
+            Self::Null => None,
+        }
+    }
+
+    /// The value, empty where it is NULL.
+    pub fn or_empty(&self, i: usize) -> &'a str {
+        self.get(i).unwrap_or_default()
+    }
+
+    pub fn owned(&self, i: usize) -> Option<String> {
+        self.get(i).map(str::to_owned)
+    }
+}
+
+/// A column of 64-bit integers or nanosecond times.
+pub struct Integers<'a> {
+    array: &'a dyn Array,
+    values: &'a [i64],
+}
+
+impl Integers<'_> {
+    pub fn get(&self, i: usize) -> Option<i64> {
+        (!self.array.is_null(i)).then(|| self.values[i])
+    }
+
+    pub fn or_zero(&self, i: usize) -> i64 {
+        self.get(i).unwrap_or_default()
+    }
+}
+
+/// A batch whose columns are asked for by name; a missing one is a bug of the caller and an `internal` error.
+#[derive(Clone, Copy)]
+pub struct Columns<'a>(pub &'a RecordBatch);
+
+impl<'a> Columns<'a> {
+    pub fn array(&self, name: &str) -> Result<&'a ArrayRef, QueryError> {
+        self.0.column_by_name(name).ok_or_else(|| QueryError::internal(format!("the answer has no column {name}")))
+    }
+
+    pub fn text(&self, name: &str) -> Result<Text<'a>, QueryError> {
+        Text::of(self.array(name)?.as_ref())
+    }
+
+    pub fn integers(&self, name: &str) -> Result<Integers<'a>, QueryError> {
+        let array = self.array(name)?.as_ref();
+        let values: &[i64] = match array.data_type() {
+            DataType::Int64 => array.as_primitive::<Int64Type>().values(),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => array.as_primitive::<TimestampNanosecondType>().values(),
+            other => return Err(wrong_type(name, other)),
+        };
+        Ok(Integers { array, values })
+    }
+
+    pub fn int64(&self, name: &str) -> Result<&'a Int64Array, QueryError> {
+        let array = self.array(name)?;
+        array.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+
+    pub fn uint64(&self, name: &str) -> Result<&'a UInt64Array, QueryError> {
+        let array = self.array(name)?;
+        array.as_primitive_opt::<UInt64Type>().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+
+    pub fn float64(&self, name: &str) -> Result<&'a Float64Array, QueryError> {
+        let array = self.array(name)?;
+        array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+
+    pub fn bools(&self, name: &str) -> Result<&'a BooleanArray, QueryError> {
+        let array = self.array(name)?;
+        array.as_boolean_opt().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+
+    pub fn list(&self, name: &str) -> Result<&'a ListArray, QueryError> {
+        let array = self.array(name)?;
+        array.as_list_opt::<i32>().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+
+    pub fn map(&self, name: &str) -> Result<&'a MapArray, QueryError> {
+        let array = self.array(name)?;
+        array.as_map_opt().ok_or_else(|| wrong_type(name, array.data_type()))
+    }
+}
+
+/// The range of a list's or a map's elements in row `i`; empty where it is NULL.
+pub fn range(offsets: &[i32], is_null: bool, i: usize) -> std::ops::Range<usize> {
+    if is_null { 0..0 } else { offsets[i] as usize..offsets[i + 1] as usize }
+}
+
+/// A list's elements as a struct.
+pub fn structs(list: &ListArray) -> Result<&StructArray, QueryError> {
+    list.values().as_struct_opt().ok_or_else(|| wrong_type("element", list.values().data_type()))
+}
+
+/// A field of a struct, by name.
+pub fn field<'a>(values: &'a StructArray, name: &str) -> Result<&'a ArrayRef, QueryError> {
+    values.column_by_name(name).ok_or_else(|| QueryError::internal(format!("the answer has no field {name}")))
+}
+
+pub fn wrong_type(name: &str, found: &DataType) -> QueryError {
+    QueryError::internal(format!("column {name} is of type {found}"))
+}

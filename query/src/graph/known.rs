@@ -1,0 +1,71 @@
+//! Which services are known, by name and by the addresses that they sent as their own: what a peer's name is resolved
+//! with. Never guesses: a name that two services could mean, and an address that every machine calls its own, resolve
+//! to none.
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::spans::semantics::is_loopback;
+use crate::spans::{Kind, SpanSet, Symbol};
+
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Service ids, lower case and without the namespace, to the ids' symbols.
+    names: HashMap<String, HashSet<Symbol>>,
+    addresses: HashMap<String, HashSet<Symbol>>,
+}
+
+impl Known {
+    /// All services of the set, and what its SERVER spans call their own address.
+    pub fn of(spans: &SpanSet) -> Self {
+        let mut known = Self::default();
+        let mut pairs: HashSet<(Symbol, Symbol)> = HashSet::new();
+        for i in 0..spans.len() {
+            let address = if spans.kind[i] == Kind::Server { spans.semantics(i).server_address } else { 0 };
+            pairs.insert((spans.service[i], address));
+        }
+        for (service, address) in pairs {
+            known.add_service(spans, service);
+            if address != 0 {
+                known.add_address(spans.symbols.text(address), service);
+            }
+        }
+        known
+    }
+
+    pub fn add_service(&mut self, spans: &SpanSet, service: Symbol) {
+        let id = spans.symbols.text(service).to_lowercase();
+        if let Some((_, name)) = id.rsplit_once('/') {
+            self.names.entry(name.to_owned()).or_default().insert(service);
+        }
+        self.names.entry(id).or_default().insert(service);
+    }
+
+    pub fn add_address(&mut self, address: &str, service: Symbol) {
+        if !is_loopback(address) {
+            self.addresses.entry(address.to_lowercase()).or_default().insert(service);
+        }
+    }
+
+    /// The service that a peer's name or address means to a caller, if it is plain: of several of one name the one in the
+    /// caller's own namespace.
+    pub fn resolve(&self, spans: &SpanSet, peer: Symbol, caller: Symbol) -> Option<Symbol> {
+        let peer = spans.symbols.text(peer).to_lowercase();
+        if let Some(services) = names_of(&peer).find_map(|name| self.names.get(name)) {
+            return one_of(services).or_else(|| {
+                let namespace = |s: Symbol| spans.symbols.text(s).rsplit_once('/').map(|(namespace, _)| namespace);
+                one_of(&services.iter().copied().filter(|&s| namespace(s) == namespace(caller)).collect())
+            });
+        }
+        self.addresses.get(&peer).and_then(one_of)
+    }
+}
+
+/// The service names that a host may be: itself, and of a Kubernetes service's full name the first label.
+pub fn names_of(host: &str) -> impl Iterator<Item = &str> {
+    let cluster = host.contains(".svc.") || host.ends_with(".svc");
+    std::iter::once(host).chain(host.split('.').next().filter(|_| cluster))
+}
+
+fn one_of(services: &HashSet<Symbol>) -> Option<Symbol> {
+    if services.len() == 1 { services.iter().next().copied() } else { None }
+}

@@ -1,0 +1,65 @@
+//! The service graph over a window and a filter, and the spans behind each edge. Computed from stored spans; never from
+//! anything counted beforehand.
+
+mod aggregate;
+mod classify;
+mod known;
+mod layout;
+mod prepare;
+mod spans;
+#[cfg(test)]
+mod tests;
+
+pub use spans::edge_spans;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use orrery_api::ServiceGraph;
+use orrery_model::Identity;
+
+use crate::asked::Asked;
+use crate::http::Caller;
+use crate::{Engine, QueryError, Window};
+
+/// Edges that an answer holds at most: those with the most calls, and the answer says so.
+const MAX_EDGES: usize = 20_000;
+
+/// `GET /api/v1/service-graph`.
+pub async fn service_graph(
+    State(engine): State<Arc<Engine>>,
+    Caller(identity): Caller,
+    mut asked: Asked,
+) -> Result<Json<ServiceGraph>, QueryError> {
+    let window = asked.window(engine.clock().now_ns())?;
+    let filter = asked.take("filter")?;
+    asked.finish()?;
+    let work = Arc::clone(&engine);
+    engine.run(async move { graph(&work, &identity, window, filter.as_deref()).await }).await.map(Json)
+}
+
+async fn graph(
+    engine: &Engine,
+    identity: &Identity,
+    window: Window,
+    filter: Option<&str>,
+) -> Result<ServiceGraph, QueryError> {
+    let session = engine.session(identity).await?;
+    let prepared = prepare::prepare(&session, window, filter, engine.clock().now_ns()).await?;
+    let mut found = aggregate::aggregate(&prepared.spans, &prepared.lineage, &prepared.classifier());
+    let mut receipt = session.receipt();
+    receipt.copies = prepared.spans.copies;
+    if found.edges.len() > MAX_EDGES {
+        receipt.partial = Some(format!("the {MAX_EDGES} edges with the most calls of {}", found.edges.len()));
+        found.edges.sort_by_key(|e| std::cmp::Reverse(e.calls));
+        found.edges.truncate(MAX_EDGES);
+        found.edges.sort_by(|a, b| (&a.source, &a.target, a.kind).cmp(&(&b.source, &b.target, b.kind)));
+        let ends: hashbrown::HashSet<&str> = found.edges.iter().flat_map(|e| [e.source.as_str(), &e.target]).collect();
+        found.nodes.retain(|n| ends.contains(n.id.as_str()));
+    }
+    layout::layout(&mut found.nodes, &found.edges);
+    receipt.elapsed_ms = session.receipt().elapsed_ms;
+    let aggregate::Aggregated { nodes, edges, completeness, pending } = found;
+    Ok(ServiceGraph { nodes, edges, completeness, pending, receipt })
+}

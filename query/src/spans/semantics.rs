@@ -1,0 +1,153 @@
+//! What a span's attributes say of its other end: the database, the queue, the peer. Reads the semantic conventions'
+//! names and the older ones; never decides what the span counts as.
+
+use super::{Symbol, Symbols};
+
+/// What a messaging span does (`messaging.operation.type`, before `messaging.operation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Operation {
+    #[default]
+    None,
+    Create,
+    /// `send` or `publish`.
+    Send,
+    Receive,
+    /// `process` or `deliver`.
+    Process,
+    /// An acknowledgement: it moves no message.
+    Settle,
+    Other,
+}
+
+impl Operation {
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "create" => Self::Create,
+            "send" | "publish" => Self::Send,
+            "receive" => Self::Receive,
+            "process" | "deliver" => Self::Process,
+            "settle" => Self::Settle,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The attributes of one span that say where it goes. Symbols; 0 is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Semantics {
+    pub db_system: Symbol,
+    pub db_namespace: Symbol,
+    /// Whether any attribute speaks of a database.
+    pub is_database: bool,
+    pub messaging_system: Symbol,
+    pub destination: Symbol,
+    pub operation: Operation,
+    pub peer_service: Symbol,
+    /// `server.address`: of a CLIENT its peer's, of a SERVER its own.
+    pub server_address: Symbol,
+    pub url_host: Symbol,
+    /// `network.peer.address`, mostly a bare IP.
+    pub peer_address: Symbol,
+    /// `client.address` where it is a name.
+    pub client: Symbol,
+}
+
+/// The raw values, as the columns have them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawSemantics<'a> {
+    pub db_system: Option<&'a str>,
+    pub db_namespace: Option<&'a str>,
+    /// Any other `db.*` attribute.
+    pub db_other: bool,
+    pub messaging_system: Option<&'a str>,
+    pub destination: Option<&'a str>,
+    pub operation: Option<&'a str>,
+    pub peer_service: Option<&'a str>,
+    pub server_address: Option<&'a str>,
+    pub url: Option<&'a str>,
+    pub peer_address: Option<&'a str>,
+    pub client_address: Option<&'a str>,
+}
+
+impl RawSemantics<'_> {
+    pub fn intern(&self, symbols: &mut Symbols) -> Semantics {
+        let mut symbol = |text: Option<&str>| text.map_or(0, |t| symbols.intern(t.trim()));
+        let mut found = Semantics {
+            db_system: symbol(self.db_system),
+            db_namespace: symbol(self.db_namespace),
+            is_database: false,
+            messaging_system: symbol(self.messaging_system),
+            destination: symbol(self.destination),
+            operation: self.operation.map_or(Operation::None, Operation::from_word),
+            peer_service: symbol(self.peer_service),
+            server_address: symbol(self.server_address.map(without_port)),
+            url_host: 0,
+            peer_address: 0,
+            client: symbol(self.client_address.filter(|a| !is_ip(a) && !is_loopback(a))),
+        };
+        found.is_database = self.db_other || found.db_system != 0 || found.db_namespace != 0;
+        // What is only a last resort is left out where something better is there, so that few distinct values remain.
+        if found.server_address == 0 {
+            found.url_host = symbol(self.url.and_then(url_host));
+            if found.url_host == 0 {
+                found.peer_address = symbol(self.peer_address.map(without_port));
+            }
+        }
+        found
+    }
+}
+
+/// The host of a URL, without user, port and path.
+pub fn url_host(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some(without_port(host)).filter(|h| !h.is_empty())
+}
+
+/// `host:80` and `[::1]:80` without the port; a bare IPv6 address stays whole.
+pub fn without_port(address: &str) -> &str {
+    if let Some(rest) = address.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match address.split_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => address,
+    }
+}
+
+pub fn is_ip(address: &str) -> bool {
+    without_port(address).parse::<std::net::IpAddr>().is_ok()
+}
+
+/// An address that every machine calls its own, and so says nothing about who is meant.
+pub fn is_loopback(address: &str) -> bool {
+    let address = without_port(address);
+    address.eq_ignore_ascii_case("localhost")
+        || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_from_urls_and_addresses() {
+        let urls = [
+            ("https://api.stripe.com/v1/charges?x=1", Some("api.stripe.com")),
+            ("http://user:pw@pay:8080/x", Some("pay")),
+            ("http://[2001:db8::1]:80/", Some("2001:db8::1")),
+            ("http://cart", Some("cart")),
+            ("/relative", None),
+            ("http:///x", None),
+        ];
+        for (url, host) in urls {
+            assert_eq!(url_host(url), host, "{url}");
+        }
+        for (address, host) in [("a:80", "a"), ("a", "a"), ("::1", "::1"), ("[::1]:5", "::1"), ("1.2.3.4:5", "1.2.3.4")] {
+            assert_eq!(without_port(address), host);
+        }
+        assert!(is_loopback("127.0.0.1:80") && is_loopback("LocalHost") && is_loopback("::1") && !is_loopback("cart"));
+    }
+}

@@ -1,0 +1,134 @@
+//! One trace by its id, whole: spans from wherever they are stored, as a tree. Asks for no time range.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use futures::StreamExt;
+use hashbrown::HashMap;
+use orrery_api::{SpanNode, Trace};
+use orrery_model::Identity;
+
+use crate::asked::Asked;
+use crate::columns::Columns;
+use crate::http::Caller;
+use crate::spans::node::{Nodes, columns};
+use crate::spans::{Kind, parse_span_id};
+use crate::time::rfc3339;
+use crate::trace_tree::{TreeNode, TreeSpan, build};
+use crate::{Engine, QueryError, Session};
+
+/// Spans of one trace that are shown at most.
+const MAX_SPANS: usize = 200_000;
+
+/// `GET /api/v1/traces/{id}`.
+pub async fn trace(
+    State(engine): State<Arc<Engine>>,
+    Caller(identity): Caller,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Json<Trace>, QueryError> {
+    asked.finish()?;
+    let id = id.to_ascii_lowercase();
+    if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(QueryError::bad_request(format!("{:?} is no trace id", id.chars().take(80).collect::<String>()))
+            .with_hint("a trace id is 32 hexadecimal digits"));
+    }
+    let work = Arc::clone(&engine);
+    engine.run(async move { find(&work, &identity, id).await }).await.map(Json)
+}
+
+async fn find(engine: &Engine, identity: &Identity, id: String) -> Result<Trace, QueryError> {
+    let session = engine.session(identity).await?;
+    let (tree_spans, mut nodes, partial) = read(&session, &id).await?;
+    if nodes.is_empty() {
+        return Err(QueryError::not_found(format!("no span of trace {id} is stored"))
+            .with_hint("spans are visible as soon as they are acknowledged; is the exporter still sending, or did it fail?"));
+    }
+    let logs = log_counts(&session, &id).await?;
+    let tree = build(&tree_spans);
+    let spans = tree.nodes.iter().map(|n| placed(n, &mut nodes, tree.start_ns, &logs)).collect::<Vec<SpanNode>>();
+    let mut services: Vec<String> = spans.iter().map(|s| s.service_name.clone()).collect();
+    services.sort_unstable();
+    services.dedup();
+    let mut receipt = session.receipt();
+    receipt.sql = Some(format!("SELECT * FROM spans WHERE trace_id = '{id}' ORDER BY timestamp"));
+    receipt.copies = tree.copies;
+    receipt.partial = partial;
+    Ok(Trace {
+        trace_id: id,
+        start: rfc3339(tree.start_ns),
+        duration_ns: tree.end_ns.saturating_sub(tree.start_ns),
+        services,
+        errors: spans.iter().filter(|s| s.status_code == "ERROR").count() as u64,
+        completeness: tree.completeness,
+        logs: logs.values().sum(),
+        spans,
+        receipt,
+    })
+}
+
+/// The trace's spans for the tree and, at the same places, for the answer.
+async fn read(session: &Session, id: &str) -> Result<(Vec<TreeSpan>, Vec<SpanNode>, Option<String>), QueryError> {
+    let query = format!("SELECT {} FROM spans WHERE trace_id = '{id}'", columns());
+    let mut stream = session.sql(&query).await?;
+    let (mut tree, mut spans) = (Vec::new(), Vec::new());
+    let mut services: HashMap<String, u32> = HashMap::new();
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let nodes = Nodes::of(Columns(&batch))?;
+        for i in 0..batch.num_rows() {
+            if spans.len() == MAX_SPANS {
+                return Ok((tree, spans, Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them"))));
+            }
+            let next = services.len() as u32;
+            let service = *services.entry(nodes.service_id(i)).or_insert(next);
+            tree.push(TreeSpan {
+                span: parse_span_id(nodes.span_id(i)).unwrap_or(0),
+                parent: parse_span_id(nodes.parent_span_id(i)).unwrap_or(0),
+                kind: Kind::from_word(nodes.kind(i)),
+                service,
+                start_ns: nodes.start_ns(i),
+                duration_ns: nodes.duration_ns(i),
+            });
+            spans.push(nodes.node(i, 0)?);
+        }
+    }
+    Ok((tree, spans, None))
+}
+
+/// Log records of the trace by span id; those without one under the empty one.
+async fn log_counts(session: &Session, id: &str) -> Result<HashMap<String, u64>, QueryError> {
+    let query = format!("SELECT span_id, count(*) AS n FROM logs WHERE trace_id = '{id}' GROUP BY span_id");
+    let mut counts = HashMap::new();
+    for batch in session.collect(&query).await?.0 {
+        let batch = Columns(&batch);
+        let (span, n) = (batch.text("span_id")?, batch.integers("n")?);
+        for i in 0..batch.0.num_rows() {
+            *counts.entry(span.or_empty(i).to_owned()).or_default() += n.or_zero(i) as u64;
+        }
+    }
+    Ok(counts)
+}
+
+/// A span with its place in the tree; taken out of `nodes`, since a tree holds each once.
+fn placed(at: &TreeNode, nodes: &mut [SpanNode], origin_ns: i64, logs: &HashMap<String, u64>) -> SpanNode {
+    let empty = SpanNode { attributes: Vec::new(), ..SpanNode::default() };
+    let mut node = std::mem::replace(&mut nodes[at.span], empty);
+    // Offsets were read from zero.
+    node.offset_ns = node.offset_ns.saturating_sub(origin_ns);
+    for event in &mut node.events {
+        event.offset_ns = event.offset_ns.saturating_sub(origin_ns);
+    }
+    node.logs = logs.get(&node.span_id).copied().unwrap_or(0);
+    SpanNode {
+        depth: at.depth,
+        subtree: at.subtree,
+        self_ns: at.self_ns,
+        critical: !at.critical.is_empty(),
+        critical_parts: at.critical.iter().map(|&(start, duration)| (start - origin_ns, duration)).collect(),
+        missing_parent: at.missing_parent,
+        clock_skew: at.clock_skew,
+        ..node
+    }
+}
