@@ -60,16 +60,8 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    pub const ALL: [Self; 8] = [
-        Self::String,
-        Self::Bool,
-        Self::Int,
-        Self::Double,
-        Self::Bytes,
-        Self::Array,
-        Self::Kvlist,
-        Self::Empty,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::String, Self::Bool, Self::Int, Self::Double, Self::Bytes, Self::Array, Self::Kvlist, Self::Empty];
 
     pub const fn word(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 pub mod attribute;
 pub mod clock;
 pub mod id;
+pub mod otlp;
 pub mod schema;
 
 pub use attribute::{PROMOTED, Promoted, Scope, ValueType};

@@ -61,7 +61,8 @@ pub fn timestamp_type() -> DataType {
 
 /// `MAP(VARCHAR, VARCHAR)`, keys unique, values nullable.
 pub fn map_type() -> DataType {
-    let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
     DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)
 }
 
@@ -269,8 +270,10 @@ fn promoted_columns(signal: Signal, base: bool) -> impl Iterator<Item = Column> 
 
 fn finish(signal: Signal, columns: Vec<Column>, sort_key: &'static [&'static str]) -> Table {
     let mut next_id = 1;
-    let fields: Vec<FieldRef> =
-        columns.iter().map(|c| with_field_ids(&Field::new(&c.name, c.data_type.clone(), c.nullable), &mut next_id)).collect();
+    let fields: Vec<FieldRef> = columns
+        .iter()
+        .map(|c| with_field_ids(&Field::new(&c.name, c.data_type.clone(), c.nullable), &mut next_id))
+        .collect();
     Table { signal, columns, schema: Arc::new(Schema::new(fields)), sort_key }
 }
 
