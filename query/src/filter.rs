@@ -47,7 +47,9 @@ impl Filter {
             return Err(invalid("an alias has no place in a filter"));
         }
         refuse_subqueries(&parsed.expr)?;
-        let sql = format!("({})", parsed.expr);
+        let mut rewritten = parsed.expr;
+        crate::attributes::syntax::expression(&mut rewritten)?;
+        let sql = format!("({rewritten})");
         let table = context.table(signal.table_name()).await?;
         let expr = context.state().create_logical_expr(&sql, table.schema()).map_err(|e| invalid(plain(&e)))?;
         refuse_aggregates(&expr)?;

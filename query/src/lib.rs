@@ -7,6 +7,7 @@ mod columns;
 pub mod engine;
 pub mod error;
 pub mod filter;
+pub mod formats;
 mod functions;
 pub mod graph;
 mod histogram;

@@ -51,33 +51,36 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
 pub(crate) async fn plan(context: &SessionContext, query: &str) -> Result<LogicalPlan, QueryError> {
     let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(query, &dialect)?;
-    check(&statement)?;
+    let mut statement = state.sql_to_statement(query, &dialect)?;
+    check(&mut statement)?;
     let plan = state.statement_to_plan(statement).await.map_err(explain)?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(&plan)?;
     Ok(plan)
 }
 
-fn check(statement: &Statement) -> Result<(), QueryError> {
+fn check(statement: &mut Statement) -> Result<(), QueryError> {
     let refused = match statement {
-        Statement::Explain(explain) => return check(&explain.statement),
-        Statement::Statement(sql) => match &**sql {
-            Sql::Query(_)
-            | Sql::ShowTables { .. }
-            | Sql::ShowColumns { .. }
-            | Sql::ShowFunctions { .. }
-            | Sql::ExplainTable { .. } => {
-                return Ok(());
-            }
-            Sql::Explain { statement, .. } => return check(&Statement::Statement(statement.clone())),
-            other => other.to_string(),
-        },
+        Statement::Explain(explain) => return check(&mut explain.statement),
+        Statement::Statement(sql) => return check_sql(sql),
         other => other.to_string(),
     };
-    let verb: String = refused.split_whitespace().take(3).collect::<Vec<_>>().join(" ").chars().take(60).collect();
-    Err(QueryError::bad_request(format!("{verb} is refused: only queries run here"))
-        .with_hint("SELECT, EXPLAIN, DESCRIBE and SHOW TABLES are allowed; data comes in over OTLP"))
+    Err(refusal(&refused))
+}
+
+fn check_sql(statement: &mut Sql) -> Result<(), QueryError> {
+    match statement {
+        Sql::Query(_) => attributes::syntax::statement(statement),
+        Sql::Explain { statement, .. } => check_sql(statement),
+        Sql::ShowTables { .. } | Sql::ShowColumns { .. } | Sql::ShowFunctions { .. } | Sql::ExplainTable { .. } => Ok(()),
+        other => Err(refusal(&other.to_string())),
+    }
+}
+
+fn refusal(statement: &str) -> QueryError {
+    let verb: String = statement.split_whitespace().take(3).collect::<Vec<_>>().join(" ").chars().take(60).collect();
+    QueryError::bad_request(format!("{verb} is refused: only queries run here"))
+        .with_hint("SELECT, EXPLAIN, DESCRIBE and SHOW TABLES are allowed; data comes in over OTLP")
 }
 
 /// Adds what there is to a name that there is not.

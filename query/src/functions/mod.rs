@@ -1,10 +1,27 @@
 //! The SQL functions of our own: one a file, one line here each. Registered behind every door.
 
-use std::sync::Arc;
+pub(crate) mod attribute_map;
+pub(crate) mod map_get;
 
-use datafusion::logical_expr::ScalarUDF;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 
 /// All of them.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    Vec::new()
+    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP)]
+}
+
+static MAP_GET: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(map_get::MapGet::udf()));
+static ATTRIBUTE_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::udf()));
+
+/// `map['key']`.
+pub(crate) fn map_get(map: Expr, key: Expr) -> Expr {
+    MAP_GET.call(vec![map, key])
+}
+
+/// `map` with the values of columns, as text, under their keys.
+pub(crate) fn attribute_map(map: Expr, columns: Vec<(&'static str, Expr)>) -> Expr {
+    let pairs = columns.into_iter().flat_map(|(key, value)| [lit(key), value]);
+    ATTRIBUTE_MAP.call(std::iter::once(map).chain(pairs).collect())
 }

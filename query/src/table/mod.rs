@@ -9,7 +9,7 @@ pub(crate) use receipt::{ScanCounters, rows_and_bytes};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::Session;
@@ -33,21 +33,22 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use orrery_model::schema::map_type;
 use orrery_model::{Scope, Signal, Table, table};
 use orrery_storage::{DataFile, TableSnapshot};
 
-use crate::attributes::whole_map;
+use crate::attributes::values::{Anywhere, Values, Virtual};
 
 /// Bytes before the footer that are read with it: the page indexes.
 const INDEX_BYTES: usize = 64 << 10;
 
 /// A signal's table within one session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SignalTable {
     table: &'static Table,
-    /// The stored columns, then the whole maps of [`Scope::ALL`].
+    /// The stored columns, then the virtual ones.
     schema: SchemaRef,
+    /// The whole maps of [`Scope::ALL`], then the keys that the query asks for.
+    virtuals: Vec<Virtual>,
     snapshot: TableSnapshot,
     counters: Arc<ScanCounters>,
 }
@@ -55,54 +56,66 @@ pub(crate) struct SignalTable {
 impl SignalTable {
     pub fn new(signal: Signal, snapshot: TableSnapshot, counters: Arc<ScanCounters>) -> Self {
         let table = table(signal);
-        let mut fields: Vec<_> = table.schema.fields().iter().cloned().collect();
-        fields.extend(Scope::ALL.map(|scope| Arc::new(Field::new(scope.map_name(), map_type(), false))));
-        Self { table, schema: Arc::new(Schema::new(fields)), snapshot, counters }
+        let virtuals = Scope::ALL.map(Virtual::Whole).to_vec();
+        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, counters }
+    }
+
+    /// The table with a virtual column, and the column's position.
+    pub fn with_virtual(&self, column: Virtual) -> (Self, usize) {
+        let mut table = self.clone();
+        let position = table.virtuals.iter().position(|v| *v == column).unwrap_or_else(|| {
+            table.virtuals.push(column);
+            table.schema = schema_of(table.table, &table.virtuals);
+            table.virtuals.len() - 1
+        });
+        (table, self.stored() + position)
+    }
+
+    /// The scope whose whole map a column is.
+    pub fn whole_map(&self, column: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.map_name() == column)
+    }
+
+    pub fn column_name(&self, position: usize) -> &str {
+        self.schema.field(position).name()
     }
 
     fn stored(&self) -> usize {
         self.table.columns.len()
     }
 
-    /// The stored columns that a projected column and the filters need, in the table's order.
-    fn needed(&self, projection: &[usize], filters: &[Expr]) -> Result<Vec<usize>> {
-        let mut needed = vec![false; self.stored()];
-        for &index in projection {
-            match index.checked_sub(self.stored()) {
-                None => needed[index] = true,
-                Some(scope) => {
-                    for column in whole_map(self.table, Scope::ALL[scope]).column_refs() {
-                        needed[self.table.schema.index_of(&column.name)?] = true;
-                    }
-                }
+    /// What to read and to compute of one place; `None` where no row of it can be in.
+    fn part(&self, state: &dyn Session, projection: &[usize], filters: &[Expr], values: &Values<'_>) -> Result<Option<Part>> {
+        let mut conditions = Vec::with_capacity(filters.len());
+        for filter in filters {
+            match values.condition(filter.clone())? {
+                Some(condition) => conditions.push(condition),
+                None => return Ok(None),
             }
         }
-        for column in filters.iter().flat_map(Expr::column_refs) {
+        let outputs: Vec<Expr> = projection
+            .iter()
+            .map(|&index| match index.checked_sub(self.stored()) {
+                None => Expr::Column(Column::new_unqualified(self.schema.field(index).name())),
+                Some(position) => values.value(&self.virtuals[position]),
+            })
+            .collect();
+        let mut needed = vec![false; self.stored()];
+        for column in outputs.iter().chain(&conditions).flat_map(Expr::column_refs) {
             needed[self.table.schema.index_of(&column.name)?] = true;
         }
-        Ok((0..self.stored()).filter(|&i| needed[i]).collect())
-    }
-
-    /// The projected columns over the needed ones, `None` where they are the same.
-    fn outputs(
-        &self,
-        state: &dyn Session,
-        projection: &[usize],
-        needed: &[usize],
-        input: &DFSchema,
-    ) -> Result<Option<Vec<(Arc<dyn PhysicalExpr>, String)>>> {
-        if projection == needed {
-            return Ok(None);
-        }
-        let output = |&index: &usize| {
-            let name = self.schema.field(index).name();
-            let expr = match index.checked_sub(self.stored()) {
-                None => Expr::Column(Column::new_unqualified(name)),
-                Some(scope) => whole_map(self.table, Scope::ALL[scope]),
-            };
-            Ok((state.create_physical_expr(expr, input)?, name.clone()))
+        let needed: Vec<usize> = (0..self.stored()).filter(|&i| needed[i]).collect();
+        let input = DFSchema::try_from(self.table.schema.project(&needed)?)?;
+        let predicate = conjunction(conditions).map(|expr| state.create_physical_expr(expr, &input)).transpose()?;
+        let outputs = if projection == needed {
+            None
+        } else {
+            let named = outputs.into_iter().zip(projection).map(|(expr, &index)| {
+                Ok((state.create_physical_expr(expr, &input)?, self.schema.field(index).name().clone()))
+            });
+            Some(named.collect::<Result<Vec<_>>>()?)
         };
-        projection.iter().map(output).collect::<Result<Vec<_>>>().map(Some)
+        Ok(Some(Part { needed, predicate, outputs }))
     }
 
     fn memory(&self, needed: &[usize], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -191,14 +204,17 @@ impl TableProvider for SignalTable {
         TableType::Base
     }
 
-    /// Every condition on stored columns is answered here, exactly, so that the columns it alone needs stop here; one
-    /// on a whole map is answered above.
+    /// Every condition is answered here, exactly, so that the columns it alone needs stop here; one on a whole map is
+    /// answered above.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let stored = |expr: &&Expr| {
-            let all = expr.column_refs().iter().all(|c| self.table.schema.index_of(&c.name).is_ok());
-            if all { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Unsupported }
+        let answered = |expr: &&Expr| {
+            if expr.column_refs().iter().any(|c| self.whole_map(&c.name).is_some()) {
+                TableProviderFilterPushDown::Unsupported
+            } else {
+                TableProviderFilterPushDown::Exact
+            }
         };
-        Ok(filters.iter().map(stored).collect())
+        Ok(filters.iter().map(answered).collect())
     }
 
     async fn scan(
@@ -210,27 +226,20 @@ impl TableProvider for SignalTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let needed = self.needed(projection, filters)?;
         let (files, pruned) = prune::files(&self.snapshot.files, filters);
         self.counters.add(files.len(), pruned);
-
-        let filters = filters.iter().cloned().map(unqualified).collect::<Result<Vec<_>>>()?;
         let limit = limit.filter(|_| filters.is_empty());
         let partitions = state.config().target_partitions();
-        let sources = [self.files(state, &files, &needed, limit)?, self.memory(&needed, partitions)?];
-        let input = DFSchema::try_from(self.table.schema.project(&needed)?)?;
-        let predicate = conjunction(filters).map(|expr| state.create_physical_expr(expr, &input)).transpose()?;
-        let outputs = self.outputs(state, projection, &needed, &input)?;
+        let values = Values { table: self.table, virtuals: &self.virtuals, place: &Anywhere };
 
         let mut plans = Vec::new();
-        for mut plan in sources.into_iter().flatten() {
-            if let Some(predicate) = &predicate {
-                plan = Arc::new(FilterExec::try_new(Arc::clone(predicate), plan)?);
+        if let Some(part) = self.part(state, projection, filters, &values)? {
+            if let Some(source) = self.files(state, &files, &part.needed, limit)? {
+                plans.push(part.over(source)?);
             }
-            if let Some(outputs) = &outputs {
-                plan = Arc::new(ProjectionExec::try_new(outputs.iter().cloned(), plan)?);
+            if let Some(source) = self.memory(&part.needed, partitions)? {
+                plans.push(part.over(source)?);
             }
-            plans.push(plan);
         }
         if plans.is_empty() {
             return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(projection)?))));
@@ -239,16 +248,31 @@ impl TableProvider for SignalTable {
     }
 }
 
-/// The expression with its columns named as the files name them.
-fn unqualified(expr: Expr) -> Result<Expr> {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    expr.transform(|e| {
-        Ok(match e {
-            Expr::Column(c) if c.relation.is_some() => Transformed::yes(Expr::Column(Column::new_unqualified(c.name))),
-            other => Transformed::no(other),
-        })
-    })
-    .map(|t| t.data)
+/// What is read and computed of one place.
+struct Part {
+    /// Stored columns to read.
+    needed: Vec<usize>,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// The projected columns over the needed ones, `None` where they are the same.
+    outputs: Option<Vec<(Arc<dyn PhysicalExpr>, String)>>,
+}
+
+impl Part {
+    fn over(&self, mut plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(predicate) = &self.predicate {
+            plan = Arc::new(FilterExec::try_new(Arc::clone(predicate), plan)?);
+        }
+        if let Some(outputs) = &self.outputs {
+            plan = Arc::new(ProjectionExec::try_new(outputs.iter().cloned(), plan)?);
+        }
+        Ok(plan)
+    }
+}
+
+fn schema_of(table: &Table, virtuals: &[Virtual]) -> SchemaRef {
+    let mut fields: Vec<_> = table.schema.fields().iter().cloned().collect();
+    fields.extend(virtuals.iter().map(|v| Arc::new(v.field())));
+    Arc::new(Schema::new(fields))
 }
 
 /// The batches in at most `partitions` parts of about as many rows each.
