@@ -15,16 +15,25 @@ pub fn duration(ns: i64) -> String {
         1_000_000_000..60_000_000_000 => with_unit(f / 1e9, "s"),
         60_000_000_000..3_600_000_000_000 => {
             let seconds = ns / 1_000_000_000;
-            format!("{}{NBSP}m{NBSP}{:02}{NBSP}s", seconds / 60, seconds % 60)
+            two(seconds / 60, "m", seconds % 60, "s")
         }
         3_600_000_000_000..86_400_000_000_000 => {
             let minutes = ns / 60_000_000_000;
-            format!("{}{NBSP}h{NBSP}{:02}{NBSP}m", minutes / 60, minutes % 60)
+            two(minutes / 60, "h", minutes % 60, "m")
         }
         _ => {
             let hours = ns / 3_600_000_000_000;
-            format!("{}{NBSP}d{NBSP}{:02}{NBSP}h", hours / 24, hours % 24)
+            two(hours / 24, "d", hours % 24, "h")
         }
+    }
+}
+
+/// Two units, or the larger alone where the rest is nothing.
+fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
+    if small == 0 {
+        format!("{large}{NBSP}{large_unit}")
+    } else {
+        format!("{large}{NBSP}{large_unit}{NBSP}{small:02}{NBSP}{small_unit}")
     }
 }
 
@@ -180,6 +189,7 @@ mod tests {
             (1_240_000_000, "1.24 s"),
             (59_940_000_000, "59.9 s"),
             (125_000_000_000, "2 m 05 s"),
+            (60_000_000_000, "1 m"),
             (3_661_000_000_000, "1 h 01 m"),
             (-2_000_000, "−2 ms"),
         ] {

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use orrery_api::{Edge, Node, ServiceGraph};
 
 /// A node's box and the distances between boxes, in units of the drawing.
-pub const NODE_WIDTH: f64 = 172.0;
+pub const NODE_WIDTH: f64 = 204.0;
 pub const NODE_HEIGHT: f64 = 42.0;
-const LAYER: f64 = 292.0;
+const LAYER: f64 = 268.0;
 const STEP: f64 = 66.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +20,24 @@ pub struct Point {
 /// The centre of a node.
 pub fn centre(node: &Node) -> Point {
     Point { x: node.x * LAYER, y: node.y * STEP }
+}
+
+/// Pulls the rows apart, up to twice their distance, where a drawing that is fitted to the given size would leave room
+/// above and below.
+pub fn fill(graph: &mut ServiceGraph, width: f64, height: f64) {
+    let extent = |part: fn(&Node) -> f64| {
+        let low = graph.nodes.iter().map(part).fold(f64::MAX, f64::min);
+        graph.nodes.iter().map(part).fold(f64::MIN, f64::max) - low
+    };
+    let (layers, rows) = (extent(|n| n.x), extent(|n| n.y));
+    if layers < 1.0 || rows < 1.0 || width < 1.0 {
+        return;
+    }
+    let wide = layers * LAYER + NODE_WIDTH;
+    let factor = (wide * height / width - NODE_HEIGHT) / (rows * STEP);
+    for node in &mut graph.nodes {
+        node.y *= factor.clamp(1.0, 2.0);
+    }
 }
 
 /// What of the drawing is on screen.

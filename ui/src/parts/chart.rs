@@ -123,6 +123,14 @@ pub fn Chart(
     }
 }
 
+/// What the colours of a chart mean.
+pub fn legend(entries: &[(&'static str, &'static str)]) -> impl IntoView + use<> {
+    let entry = |(colour, label): &(&'static str, &'static str)| {
+        view! { <span><span class="swatch" style:background=css_colour(colour)></span>{*label}</span> }
+    };
+    view! { <span class="legend">{entries.iter().map(entry).collect_view()}</span> }
+}
+
 fn tooltip(plot: &Plot, width: f64, x: f64) -> Option<AnyView> {
     if x < LEFT || x > width - RIGHT {
         return None;

@@ -55,7 +55,7 @@ pub fn Palette() -> impl IntoView {
                 href: app.link(&service_path(&s.id), &[]),
             }));
         }
-        if !wanted.is_empty() && found.is_empty() {
+        if !wanted.is_empty() && found.is_empty() && !services.loading.get() {
             found.push(Offer {
                 icon: Icon::Logs,
                 what: "Search logs for",

@@ -13,7 +13,7 @@ use orrery_api::{Node, ServiceGraph};
 use crate::context::{Context, use_app};
 use crate::fetch::fetch;
 use crate::format;
-use crate::map_view::{Hit, neighbourhood};
+use crate::map_view::{self, Hit, neighbourhood};
 use crate::parts::filter_bar::FilterBar;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
@@ -133,7 +133,11 @@ fn share(
     hide: Memo<Option<String>>,
     figure: Memo<Figure>,
 ) -> Shared {
-    let graph = StoredValue::new(data);
+    let size = |side: Result<wasm_bindgen::JsValue, _>| side.ok().and_then(|s| s.as_f64()).unwrap_or(0.0);
+    let mut spread = ServiceGraph::clone(&data);
+    // What the rail and the bars leave of the browser's window.
+    map_view::fill(&mut spread, size(window().inner_width()) - 130.0, size(window().inner_height()) - 230.0);
+    let graph = StoredValue::new(Arc::new(spread));
     let (node, edge, hops) = (app.param("node"), app.param("edge"), app.param("hops"));
     let chosen = Memo::new(move |_| {
         graph.with_value(|g| {

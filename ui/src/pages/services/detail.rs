@@ -15,7 +15,7 @@ use crate::filter;
 use crate::format;
 use crate::pages::traces::trace_table;
 use crate::parts::attributes::attributes;
-use crate::parts::chart::{Chart, Line, Plot, Shape, Unit, steps};
+use crate::parts::chart::{Chart, Line, Plot, Shape, Unit, legend, steps};
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::service::{service_link, swatch};
@@ -82,8 +82,8 @@ fn Body(data: Arc<ServiceDetail>, own: Memo<String>) -> impl IntoView {
             {facts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| view! { <div class="tile quiet"><span>{k}</span><b class="clip" title=v.clone()>{v.clone()}</b></div> }).collect_view()}
         </div>
         <div class="charts">
-            <section class="panel"><h2>"Calls"</h2><Chart plot=Signal::stored(Arc::new(calls(&data, window))) label="Calls and errors over time"/></section>
-            <section class="panel"><h2>"Latency"</h2><Chart plot=Signal::stored(Arc::new(latency(&data, window))) label="Percentiles of latency over time"/></section>
+            <section class="panel"><h2>"Calls"{legend(&[("--bar", "calls"), ("--error", "errors")])}</h2><Chart plot=Signal::stored(Arc::new(calls(&data, window))) label="Calls and errors over time"/></section>
+            <section class="panel"><h2>"Latency"{legend(&[("--accent", "p95"), ("--muted", "p50")])}</h2><Chart plot=Signal::stored(Arc::new(latency(&data, window))) label="Percentiles of latency over time"/></section>
         </div>
         <section class="panel"><h2>"Operations"</h2><Operations list=data.operations.clone() own window/></section>
         <div class="charts">

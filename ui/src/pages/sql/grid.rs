@@ -37,8 +37,9 @@ pub fn Grid(answer: Arc<SqlResponse>) -> impl IntoView {
     let size = use_size(body);
     let scroll = RwSignal::new(0.0_f64);
     let in_view = Memo::new(move |_| rows_in_view(scroll.get(), size.get().1, ROW, count));
-    let widths: Vec<String> = (0..answer.columns.len()).map(|c| width(&answer, c)).collect();
-    let template = widths.join(" ");
+    let widths: Vec<f64> = (0..answer.columns.len()).map(|c| width(&answer, c)).collect();
+    let template: String = widths.iter().map(|w| format!("minmax({w:.0}px, {w:.0}fr) ")).collect();
+    let least = format!("{:.0}px", widths.iter().sum::<f64>());
     let (numeric, columns) = (numeric_columns(&answer), answer.columns.clone());
     let head = columns.into_iter().enumerate().map(|(i, column)| {
         let state = move || sort.get().filter(|(by, _)| *by == i).map(|(_, down)| down);
@@ -61,8 +62,8 @@ pub fn Grid(answer: Arc<SqlResponse>) -> impl IntoView {
     view! {
         <div class="result" node_ref=body role="table" tabindex="0" aria-label="Result" aria-rowcount=(count + 1).to_string()
             on:scroll=move |_| if let Some(body) = body.get_untracked() { scroll.set(f64::from(body.scroll_top())) }>
-            <div role="rowgroup" class="result-head-row"><div role="row" class="result-row head" style:grid-template-columns=template>{head}</div></div>
-            <div role="rowgroup" class="result-all" style:height=format!("{}px", count as f64 * ROW)>
+            <div role="rowgroup" class="result-head-row" style:min-width=least.clone()><div role="row" class="result-row head" style:grid-template-columns=template>{head}</div></div>
+            <div role="rowgroup" class="result-all" style:min-width=least style:height=format!("{}px", count as f64 * ROW)>
                 <For
                     each=move || { let order = order.get(); in_view.get().map(|at| (at, order[at])).collect::<Vec<_>>() }
                     key=|pair| *pair
@@ -122,9 +123,10 @@ fn numeric_columns(answer: &SqlResponse) -> Vec<bool> {
     answer.columns.iter().map(|c| number(&c.data_type.to_uppercase())).collect()
 }
 
-/// As wide as the longest of the first cells, within bounds.
-fn width(answer: &SqlResponse, column: usize) -> String {
+/// As wide as the longest of the first cells, within bounds; in pixels, so that the head and the rows agree.
+fn width(answer: &SqlResponse, column: usize) -> f64 {
+    const CHARACTER: f64 = 7.3;
     let cells = answer.rows.iter().take(MEASURED).map(|row| text_of(&row[column]).chars().count());
     let most = cells.chain([answer.columns[column].name.chars().count() + 2]).max().unwrap_or(8);
-    format!("minmax({}ch, {}fr)", (most + 3).clamp(8, 48), most.clamp(8, 48))
+    most.clamp(6, 60) as f64 * CHARACTER + 24.0
 }

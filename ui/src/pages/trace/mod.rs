@@ -34,6 +34,8 @@ pub struct Shared {
     /// The part of the trace that is drawn.
     pub view: RwSignal<View>,
     pub whole: View,
+    /// The width of a level of the tree, in pixels.
+    pub indent: f64,
     /// The span of the address.
     pub chosen: Memo<Option<usize>>,
     /// Spans that the search finds, in preorder.
@@ -44,6 +46,7 @@ pub struct Shared {
 impl Shared {
     fn new(app: Context, trace: Arc<Answer>) -> Shared {
         let whole = View::whole(&trace.spans);
+        let indent = waterfall::indent(&trace.spans);
         let trace = StoredValue::new(trace);
         let param = app.param("span");
         let search = RwSignal::new(String::new());
@@ -52,6 +55,7 @@ impl Shared {
             collapsed: RwSignal::new(HashSet::new()),
             view: RwSignal::new(whole),
             whole,
+            indent,
             chosen: Memo::new(move |_| param.get().and_then(|key| trace.with_value(|t| position(&t.spans, &key)))),
             found: Memo::new(move |_| Arc::new(search.with(|s| trace.with_value(|t| layout::matches(&t.spans, s))))),
             search,

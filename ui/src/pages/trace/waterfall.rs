@@ -14,9 +14,9 @@ use crate::format;
 use crate::parts::icon::{Icon, icon};
 use crate::waterfall::{self as layout, ROW, View};
 
-/// How far a level is indented, and the level from which on rows are not indented further.
+/// How far a level is indented, and all levels together; a deep tree has narrower ones.
 const INDENT: f64 = 14.0;
-const DEEPEST: u32 = 24;
+const ALL_INDENTS: f64 = 170.0;
 
 #[component]
 pub fn Waterfall(shared: Shared) -> impl IntoView {
@@ -119,6 +119,12 @@ fn open_or_enter(shared: Shared, app: crate::context::Context) {
     }
 }
 
+/// The width of a level in a tree of that depth.
+pub fn indent(spans: &[SpanNode]) -> f64 {
+    let deepest = spans.iter().map(|s| s.depth).max().unwrap_or(0);
+    (ALL_INDENTS / f64::from(deepest.max(1))).min(INDENT)
+}
+
 fn ticks(view: View, labels: bool) -> impl IntoView {
     view.ticks(6)
         .into_iter()
@@ -133,7 +139,8 @@ fn span_row(shared: Shared, row: usize, index: usize, span: &SpanNode) -> impl I
     let parent = span.subtree > 1;
     let closed = move || shared.collapsed.with(|c| c.contains(&index));
     let failed = span.status_code == "ERROR";
-    let indent = format!("{}px", f64::from(span.depth.min(DEEPEST)) * INDENT);
+    let (indent, guides) =
+        (format!("{:.1}px", f64::from(span.depth) * shared.indent), format!("{:.1}px 100%", shared.indent));
     let hidden_below = span.subtree - 1;
     let found = move || shared.search.with(|s| !s.is_empty()) && shared.found.with(|f| f.binary_search(&index).is_ok());
     let title = format!("{} · {}", span.service_name, span.name);
@@ -156,7 +163,7 @@ fn span_row(shared: Shared, row: usize, index: usize, span: &SpanNode) -> impl I
             style:top=format!("{}px", row as f64 * ROW)
             on:click=move |_| shared.choose(app, Some(index))>
             <div class="names" title=title>
-                <span class="indent" style:width=indent></span>
+                <span class="indent" style:width=indent style:background-size=guides></span>
                 {if parent {
                     view! { <span class="twist" on:click=toggle>{move || icon(if closed() { Icon::Right } else { Icon::Down })}</span> }.into_any()
                 } else {
@@ -192,8 +199,16 @@ fn bars(shared: Shared, span: &SpanNode) -> impl IntoView + use<> {
             {move || {
                 let view = shared.view.get();
                 let Some((left, width)) = view.place(offset, duration) else { return ().into_any() };
-                let beside = if left + width > 84.0 { (format!("{:.3}%", 100.0 - left), "before") } else { (format!("{:.3}%", left + width), "after") };
-                let (right, place) = (beside.0.clone(), beside.1);
+                // The duration stands behind the bar, before it, or in it, where there is room.
+                let (side, at, place) = if left + width <= 86.0 {
+                    ("left", left + width, "length")
+                } else if left >= 14.0 {
+                    ("right", 100.0 - left, "length")
+                } else {
+                    ("right", 100.0 - left - width, "length inside")
+                };
+                let at = format!("{at:.3}%");
+                let (from_left, from_right) = if side == "left" { (at, "auto".to_owned()) } else { ("auto".to_owned(), at) };
                 let critical = parts.iter().filter_map(|(at, length)| view.place(*at, *length)).map(|(l, w)| view! {
                     <span class="critical" style:left=format!("{l:.3}%") style:width=format!("{w:.3}%")></span>
                 }).collect_view();
@@ -204,11 +219,7 @@ fn bars(shared: Shared, span: &SpanNode) -> impl IntoView + use<> {
                     <span class="bar" class:failed=failed style:left=format!("{left:.3}%") style:width=format!("{width:.3}%") style:background=colour.clone()></span>
                     {critical}
                     {marks}
-                    {if place == "after" {
-                        view! { <span class="length" style:left=right>{label.clone()}</span> }.into_any()
-                    } else {
-                        view! { <span class="length before" style:right=right>{label.clone()}</span> }.into_any()
-                    }}
+                    <span class=place style:left=from_left style:right=from_right>{label.clone()}</span>
                 }.into_any()
             }}
         </div>

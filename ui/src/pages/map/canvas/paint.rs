@@ -23,7 +23,7 @@ pub struct Scene<'a> {
 }
 
 /// From this zoom on edges have labels, and from that on nodes have a second line.
-const LABELS: f64 = 0.6;
+const LABELS: f64 = 0.8;
 const FIGURES: f64 = 0.42;
 const NAMES: f64 = 0.22;
 
@@ -56,7 +56,10 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
     let _ = context.translate(scene.viewport.x, scene.viewport.y);
     let _ = context.scale(scene.viewport.scale, scene.viewport.scale);
     let mut labels: Vec<(Point, String, bool)> = Vec::new();
-    for edge in &graph.edges {
+    // What fails is drawn last, so that nothing covers it.
+    let mut edges: Vec<&Edge> = graph.edges.iter().collect();
+    edges.sort_by_key(|e| (failing(e.errors, e.calls), e.calls));
+    for edge in edges {
         let (Some(source), Some(target)) = (nodes.get(edge.source.as_str()), nodes.get(edge.target.as_str())) else {
             continue;
         };
@@ -78,7 +81,7 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         paint_node(context, node, scene, &palette);
     }
     context.set_global_alpha(1.0);
-    paint_labels(context, &labels, &palette);
+    paint_labels(context, &labels, scene.viewport.scale, &palette);
     context.restore();
 }
 
@@ -98,6 +101,11 @@ fn edge_stands_out(edge: &Edge, scene: &Scene) -> bool {
     }
 }
 
+/// Whether so many errors are worth red.
+fn failing(errors: u64, calls: u64) -> bool {
+    errors as f64 / calls.max(1) as f64 >= 0.01
+}
+
 fn label(edge: &Edge, scene: &Scene) -> String {
     match scene.figure {
         Figure::Rate => format::rate(edge.calls, scene.window),
@@ -108,7 +116,7 @@ fn label(edge: &Edge, scene: &Scene) -> String {
 }
 
 fn paint_edge(context: &Context, edge: &Edge, points: &[Point; 4], width: f64, marked: bool, palette: &Palette) {
-    let failing = edge.errors as f64 / edge.calls.max(1) as f64 >= 0.01;
+    let failing = failing(edge.errors, edge.calls);
     let colour = if failing {
         &palette.error
     } else if marked {
@@ -189,27 +197,30 @@ fn paint_node(context: &Context, node: &Node, scene: &Scene, palette: &Palette) 
     context.set_text_align("left");
     context.set_text_baseline("middle");
     context.set_fill_style_str(&palette.text);
-    context.set_font(if large { "600 17px Inter, sans-serif" } else { "500 12.5px Inter, sans-serif" });
-    let text_left = left + 42.0;
-    let room = NODE_WIDTH - 50.0;
+    // Letters keep a readable size on screen as long as they fit the box.
+    let name_size = if large { 19.0 } else { (10.5 / scene.viewport.scale).clamp(12.5, 16.0) };
+    let second_size = (9.0 / scene.viewport.scale).clamp(11.0, 13.5);
+    context.set_font(&format!("500 {name_size}px Inter, sans-serif"));
+    let text_left = left + 40.0;
+    let room = NODE_WIDTH - 46.0;
     let name = clipped(context, &node.name, room);
     // A text that cannot be drawn leaves a gap, no more; the same below.
-    let _ = context.fill_text(&name, text_left, if large { at.y } else { at.y - 7.5 });
+    let _ = context.fill_text(&name, text_left, if large { at.y } else { at.y - second_size * 0.72 });
     if large {
         return;
     }
-    context.set_font("11px Inter, sans-serif");
+    context.set_font(&format!("{second_size}px Inter, sans-serif"));
     context.set_fill_style_str(&palette.muted);
     let second = match node.kind {
         NodeKind::User => "entry".to_owned(),
         _ if node.calls == 0 => node.system.clone().unwrap_or_else(|| "calls others only".to_owned()),
         _ => format::rate(node.calls, scene.window),
     };
-    let _ = context.fill_text(&second, text_left, at.y + 8.5);
+    let _ = context.fill_text(&second, text_left, at.y + name_size * 0.64);
     if node.errors > 0 {
         let after = context.measure_text(&format!("{second}  ")).map(|m| m.width()).unwrap_or(0.0);
         context.set_fill_style_str(if failing >= 0.01 { &palette.error } else { &palette.muted });
-        let _ = context.fill_text(&format!("✕ {}", format::share(failing)), text_left + after, at.y + 8.5);
+        let _ = context.fill_text(&format!("✕ {}", format::share(failing)), text_left + after, at.y + name_size * 0.64);
     }
 }
 
@@ -254,14 +265,15 @@ fn paint_kind(context: &Context, node: &Node, at: Point, palette: &Palette) {
     context.stroke();
 }
 
-fn paint_labels(context: &Context, labels: &[(Point, String, bool)], palette: &Palette) {
-    context.set_font("11px Inter, sans-serif");
+fn paint_labels(context: &Context, labels: &[(Point, String, bool)], scale: f64, palette: &Palette) {
+    let size = (11.0 / scale).max(11.0);
+    context.set_font(&format!("{size}px Inter, sans-serif"));
     context.set_text_align("center");
     context.set_text_baseline("middle");
     for (at, text, failing) in labels {
         let width = context.measure_text(text).map(|m| m.width()).unwrap_or(0.0) + 8.0;
         context.set_fill_style_str(&palette.page);
-        context.fill_rect(at.x - width / 2.0, at.y - 7.5, width, 15.0);
+        context.fill_rect(at.x - width / 2.0, at.y - size * 0.7, width, size * 1.4);
         context.set_fill_style_str(if *failing { &palette.error } else { &palette.muted });
         let _ = context.fill_text(text, at.x, at.y + 0.5);
     }
