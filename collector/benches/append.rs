@@ -52,9 +52,10 @@ async fn run(name: &str, shape: Shape, spans: usize) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let config = StoreConfig { dir: dir.path().join("data"), floor_free_bytes: 0, ..StoreConfig::default() };
     let nowhere = Arc::new(Nowhere { flushed: Mutex::new(0) });
-    let store = Store::open_with(config, Arc::new(OtlpDecoder), Arc::new(SystemClock), Arc::new(RealFileSystem), nowhere)
-        .await
-        .expect("an empty folder opens");
+    let store =
+        Store::open_with(config, Arc::new(OtlpDecoder), Arc::new(SystemClock), Arc::new(RealFileSystem), nowhere)
+            .await
+            .expect("an empty folder opens");
     let requests = appends.len();
     let queue = Arc::new(Mutex::new(appends));
     let (cpu, started) = (cpu(), Instant::now());
@@ -94,7 +95,8 @@ async fn run(name: &str, shape: Shape, spans: usize) {
 }
 
 fn append(index: usize, body: Vec<u8>) -> Append {
-    let batch = decode(Signal::Spans, &body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch;
+    let batch =
+        decode(Signal::Spans, &body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch;
     Append {
         tenant: TenantId::default(),
         signal: Signal::Spans,

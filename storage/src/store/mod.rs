@@ -309,9 +309,9 @@ impl Shared {
             self.memtable.seal();
             self.flush_wanted.notify_one();
         }
-        for (claim, reply, queued) in acknowledge {
+        for (sequence, (claim, reply, queued)) in (first..).zip(acknowledge) {
             if let Some(claim) = claim {
-                claim.stored();
+                claim.stored(sequence);
             }
             drop(queued);
             // The sender may have gone.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{FlushTarget, StoreConfig, StoreError, blocking, compress};
 use crate::Decode;
-use crate::dedup::{Dedup, RequestKey};
+use crate::dedup::{Absorbable, Dedup, RequestKey};
 use crate::fs::FileSystem;
 use crate::memtable::{Memtable, Rows, batch_bytes};
 use crate::wal::{CODEC_ZSTD, Damage, RecordBody, Scan, Scanned, WalError};
@@ -33,7 +33,8 @@ pub struct Recovery {
 
 impl Recovery {
     pub(super) fn new(scan: &Scan, requests: u64, rows: u64) -> Self {
-        Self { requests, rows, torn_bytes: scan.torn_bytes, damage: scan.damage.clone(), missing: scan.missing }
+        let missing = scan.missing.iter().map(|range| range.end() - range.start() + 1).sum();
+        Self { requests, rows, torn_bytes: scan.torn_bytes, damage: scan.damage.clone(), missing }
     }
 }
 
@@ -78,13 +79,13 @@ pub(super) async fn replay(
         }
     }
     let scan = scan.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-    if requests > 0 || !scan.damage.is_empty() || scan.missing > 0 {
+    if requests > 0 || !scan.damage.is_empty() || !scan.missing.is_empty() {
         tracing::info!(
             wal.requests = requests,
             wal.rows = rows,
             wal.torn_bytes = scan.torn_bytes,
             wal.damaged = scan.damage.len(),
-            wal.missing = scan.missing,
+            wal.missing = ?scan.missing,
             "read the log back"
         );
     }
@@ -138,8 +139,9 @@ impl Reader {
     fn visit(&self, scanned: &Scanned<'_>) -> Result<(), String> {
         match &scanned.record.body {
             RecordBody::Hashes(hashes) => {
-                for &(key, received_ns) in hashes {
-                    self.dedup.restore(key, received_ns, self.now_ns);
+                let is_missing = |h: &&Absorbable| scanned.missing.iter().any(|range| range.contains(&h.sequence));
+                for request in hashes.iter().filter(|h| !is_missing(h)) {
+                    self.dedup.restore(*request, self.now_ns);
                 }
                 Ok(())
             }
@@ -155,7 +157,8 @@ impl Reader {
                 payload,
             } => {
                 if let Some(hash) = body_hash {
-                    self.dedup.restore(RequestKey::new(tenant, signal, hash), received_ns, self.now_ns);
+                    let key = RequestKey::new(tenant, signal, hash);
+                    self.dedup.restore(Absorbable { key, received_ns, sequence }, self.now_ns);
                 }
                 if sequence <= self.flushed {
                     return Ok(());

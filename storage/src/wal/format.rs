@@ -3,7 +3,7 @@
 
 use orrery_model::{Signal, TenantId};
 
-use crate::dedup::RequestKey;
+use crate::dedup::{Absorbable, RequestKey};
 
 /// The version of segments and records alike.
 pub const VERSION: u8 = 1;
@@ -24,7 +24,7 @@ const KIND_HASHES: u8 = 2;
 pub const CODEC_NONE: u8 = 0;
 pub const CODEC_ZSTD: u8 = 1;
 const FLAG_HASHED: u32 = 1;
-const HASH_BYTES: usize = 24;
+const HASH_BYTES: usize = 32;
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum RecordBody<'a> {
         payload: &'a [u8],
     },
     /// The absorb window's requests, oldest first.
-    Hashes(Vec<(RequestKey, i64)>),
+    Hashes(Vec<Absorbable>),
 }
 
 /// Why bytes are no segment header or record.
@@ -155,11 +155,12 @@ pub fn encode_request(out: &mut Vec<u8>, salt: u64, sequence: u64, durable: u64,
 }
 
 /// Appends the record of the absorb window's requests.
-pub fn encode_hashes(out: &mut Vec<u8>, salt: u64, durable: u64, created_ns: i64, hashes: &[(RequestKey, i64)]) {
+pub fn encode_hashes(out: &mut Vec<u8>, salt: u64, durable: u64, created_ns: i64, hashes: &[Absorbable]) {
     let mut payload = Vec::with_capacity(hashes.len() * HASH_BYTES);
-    for (key, received_ns) in hashes {
-        payload.extend(key.0.to_le_bytes());
-        payload.extend(received_ns.to_le_bytes());
+    for request in hashes {
+        payload.extend(request.key.0.to_le_bytes());
+        payload.extend(request.received_ns.to_le_bytes());
+        payload.extend(request.sequence.to_le_bytes());
     }
     let len = u32::try_from(payload.len()).expect("MAX_HASHES hashes are below 4 GiB");
     let header = Header {
@@ -219,8 +220,12 @@ fn decode_body<'a>(header: &[u8], payload: &'a [u8]) -> Option<RecordBody<'a>> {
             payload,
         }),
         KIND_HASHES => {
-            let hashes = payload.chunks_exact(HASH_BYTES);
-            Some(RecordBody::Hashes(hashes.map(|h| (RequestKey(u128_at(h, 0)), u64_at(h, 16).cast_signed())).collect()))
+            let hashes = payload.chunks_exact(HASH_BYTES).map(|hash| Absorbable {
+                key: RequestKey(u128_at(hash, 0)),
+                received_ns: u64_at(hash, 16).cast_signed(),
+                sequence: u64_at(hash, 24),
+            });
+            Some(RecordBody::Hashes(hashes.collect()))
         }
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! Reads the log back after a stop of any kind: in order, each record once, telling a torn tail (the newest segment's
 //! unacknowledged end, cut off) from damage (kept for quarantine and reported). Never drops anything silently.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::format::{ALIGNMENT, Invalid, Record, RecordBody, SEGMENT_HEADER_BYTES, SegmentHeader, decode_record};
@@ -37,8 +38,8 @@ pub struct Scan {
     /// Unacknowledged bytes cut off the newest segment.
     pub torn_bytes: u64,
     pub damage: Vec<Damage>,
-    /// Sequences that are neither in the log nor flushed.
-    pub missing: u64,
+    /// Sequences that are neither in the log nor flushed, ascending.
+    pub missing: Vec<RangeInclusive<u64>>,
 }
 
 /// A record handed to the visitor, with the path of its segment for messages.
@@ -46,6 +47,8 @@ pub struct Scanned<'a> {
     pub record: Record<'a>,
     pub segment: &'a Path,
     pub offset: u64,
+    /// What was found missing so far: all that is, of the sequences before this record.
+    pub missing: &'a [RangeInclusive<u64>],
 }
 
 /// Reads all segments of `dir` in order. `visit` gets each record, flushed ones included (their hashes count still);
@@ -162,7 +165,7 @@ impl Scanner<'_> {
                 self.log_last = Some(sequence);
             }
             head_read = true;
-            if !(self.visit)(&Scanned { record, segment: path, offset: at as u64 }) {
+            if !(self.visit)(&Scanned { record, segment: path, offset: at as u64, missing: &self.scan.missing }) {
                 self.damage(path, at, len);
             }
             at += len;
@@ -174,7 +177,7 @@ impl Scanner<'_> {
     fn expect(&mut self, sequence: u64) {
         let next = self.log_last.map_or(0, |last| last + 1).max(self.flushed + 1);
         if sequence > next {
-            self.scan.missing += sequence - next;
+            self.scan.missing.push(next..=sequence - 1);
             tracing::error!(wal.first = next, wal.last = sequence - 1, "requests are missing from the log");
         }
     }
