@@ -4,9 +4,13 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use orrery_model::Signal;
@@ -201,4 +205,71 @@ fn log_times_fall_back_to_the_observed_one() {
     let decoded = decode(Signal::Logs, &body.encode_to_vec(), RECEIVED_NS, &DecodeLimits::default()).unwrap();
     assert_eq!(column(&decoded.batch, "time_source"), ["sent", "observed", "received"]);
     assert_eq!(column(&decoded.batch, "service_name"), ["unknown_service"; 3]);
+}
+
+/// The series ids of a metric whose points have the given attributes.
+fn series_ids(
+    resource: Vec<KeyValue>,
+    scope: Option<InstrumentationScope>,
+    name: &str,
+    unit: &str,
+    temporality: Option<i32>,
+    points: Vec<Vec<KeyValue>>,
+) -> Vec<String> {
+    let data_points =
+        points.into_iter().map(|attributes| NumberDataPoint { attributes, ..Default::default() }).collect();
+    let data = match temporality {
+        None => Data::Gauge(Gauge { data_points }),
+        Some(aggregation_temporality) => Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }),
+    };
+    let metric = Metric { name: name.to_owned(), unit: unit.to_owned(), data: Some(data), ..Metric::default() };
+    let group = ResourceMetrics {
+        resource: Some(Resource { attributes: resource, ..Resource::default() }),
+        scope_metrics: vec![ScopeMetrics { scope, metrics: vec![metric], ..ScopeMetrics::default() }],
+        ..ResourceMetrics::default()
+    };
+    let body = ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_to_vec();
+    column(&decode(Signal::Metrics, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap().batch, "series_id")
+}
+
+/// The vectors of storage/FORMAT.md. They never change: the ids are stored.
+#[test]
+fn series_ids_are_those_of_the_format() {
+    assert_eq!(series_ids(vec![], None, "", "", None, vec![vec![]]), ["3ab71df4abe1e12c2084952a8bf36ca7"]);
+    let scope = InstrumentationScope { name: "meter".to_owned(), version: "1.2".to_owned(), ..Default::default() };
+    let point = vec![
+        text("state", "idle"),
+        attribute("cpu", Value::IntValue(3)),
+        attribute("load", Value::DoubleValue(1.0)),
+        attribute("on", Value::BoolValue(true)),
+        attribute("raw", Value::BytesValue(vec![1, 2])),
+        KeyValue { key: "none".to_owned(), value: None, key_strindex: 0 },
+    ];
+    let mut turned = point.clone();
+    turned.reverse();
+    turned.insert(0, text("cpu", "overridden by the later one"));
+    let resource = || vec![text("service.name", "cart")];
+    let ids = series_ids(resource(), Some(scope), "system.cpu.time", "s", Some(2), vec![point, turned]);
+    assert_eq!(ids, ["33427e9b806d18aae47c22aaa91ba570"; 2]);
+}
+
+/// The same encoding, built by hand.
+#[test]
+fn a_series_id_is_the_hash_of_its_encoding() {
+    fn string(text: &str) -> Vec<u8> {
+        [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+    let hash = |parts: &[&[u8]]| xxhash_rust::xxh3::xxh3_128(&parts.concat()).to_be_bytes();
+    let resource = hash(&[&string("service.name"), &[1], &string("cart")]);
+    let scope = hash(&[&string("meter"), &string(""), &hash(&[])]);
+    let metric = hash(&[&[1], &resource, &scope, &string("up"), &string("SUM"), &string("1"), &string("DELTA")]);
+    let series = hash(&[&metric, &string("a"), &[3], &string("-5"), &string("b"), &[6], &string("[1,2.0]")]);
+    let array = [Value::IntValue(1), Value::DoubleValue(2.0)].map(|value| AnyValue { value: Some(value) });
+    let point = vec![
+        attribute("b", Value::ArrayValue(ArrayValue { values: array.to_vec() })),
+        attribute("a", Value::IntValue(-5)),
+    ];
+    let meter = InstrumentationScope { name: "meter".to_owned(), ..InstrumentationScope::default() };
+    let ids = series_ids(vec![text("service.name", "cart")], Some(meter), "up", "1", Some(1), vec![point]);
+    assert_eq!(ids, [format!("{:032x}", u128::from_be_bytes(series))]);
 }
