@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use orrery_model::{Clock, Identity, TenantId};
-use orrery_storage::Snapshot;
+use orrery_storage::{Snapshot, Store};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +20,12 @@ use crate::{QueryError, Session};
 pub trait SnapshotSource: Send + Sync + 'static {
     /// One consistent moment of a tenant; cheap.
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot>;
+}
+
+impl SnapshotSource for Store {
+    fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot> {
+        Self::snapshot(self, tenant)
+    }
 }
 
 /// The engine's limits.

@@ -1,0 +1,46 @@
+//! `orrery config`: whether the configuration is good, and the hash of a token.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+
+use crate::auth;
+use crate::cli::{ConfigCommand, ServerFlags};
+
+pub fn run(command: &ConfigCommand) -> Result<ExitCode> {
+    match command {
+        ConfigCommand::Check(flags) => check(flags),
+        ConfigCommand::HashToken => hash_token(),
+    }
+}
+
+/// Shows what all layers come to, without hashes.
+fn check(flags: &ServerFlags) -> Result<ExitCode> {
+    let config = super::configuration(flags)?;
+    println!("data_dir       {}", config.data_dir.display());
+    println!("http           {}", config.http);
+    println!("otlp_grpc      {}", config.otlp_grpc);
+    println!("otlp_http      {}", config.otlp_http);
+    println!("tls            {}", if config.tls.is_some() { "on" } else { "off" });
+    for token in &config.tokens {
+        println!("token          {} ({:?} of tenant {})", token.name, token.role, token.tenant);
+    }
+    println!("memtable       {}, flushed after {}", config.storage.memtable, config.storage.flush_age);
+    println!("query          {} of memory, {} at most", config.query.memory, config.query.deadline);
+    println!("the configuration is good");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hash_token() -> Result<ExitCode> {
+    let mut token = String::new();
+    std::io::stdin().read_to_string(&mut token)?;
+    let token = token.trim_end_matches(['\r', '\n']);
+    ensure!(
+        !token.is_empty(),
+        "give the token on standard input, for example: openssl rand -hex 32 | tee token | orrery config hash-token"
+    );
+    ensure!(token.is_ascii() && !token.contains(char::is_whitespace), "a token is printable ASCII without spaces");
+    println!("{}", auth::hash(token));
+    Ok(ExitCode::SUCCESS)
+}

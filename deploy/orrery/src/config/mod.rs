@@ -1,0 +1,177 @@
+//! The configuration: defaults, under one TOML file, under `ORRERY_*` variables, under flags. Read once at the start and
+//! passed on; never read again, and never shown with a secret in it.
+
+mod check;
+mod file;
+mod layers;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use layers::{ConfigError, load, settings};
+pub use units::{ByteSize, Span};
+
+/// Everything that can be set. Unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the lake: write-ahead log, catalog and Parquet files.
+    pub data_dir: PathBuf,
+    /// Dashboard and API.
+    pub http: SocketAddr,
+    pub otlp_grpc: SocketAddr,
+    pub otlp_http: SocketAddr,
+    /// Host names, beside IP addresses and localhost, under which the dashboard is reached.
+    pub allowed_hosts: Vec<String>,
+    /// Listen on public addresses without tokens or without TLS.
+    pub insecure_public_bind: bool,
+    /// How long a stop waits for requests that are under way.
+    pub drain_timeout: Span,
+    /// Connections open at once on each address; more wait to be accepted.
+    pub max_connections: usize,
+    pub tls: Option<Tls>,
+    pub tokens: Vec<Token>,
+    pub log: Log,
+    pub storage: Storage,
+    pub ingest: Ingest,
+    pub query: Query,
+}
+
+/// Certificate chain and key, PEM, for all three addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// A bearer token, kept as its hash.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// What logs call it.
+    pub name: String,
+    /// SHA-256 of the token, 64 hex digits; `orrery config hash-token` prints it.
+    pub sha256: String,
+    pub role: TokenRole,
+    /// The tenant whose data it reaches.
+    #[serde(default = "main_tenant")]
+    pub tenant: String,
+}
+
+fn main_tenant() -> String {
+    "main".to_owned()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    Ingest,
+    Read,
+    Admin,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A level, or `tracing` directives such as `info,orrery_storage=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Rows in memory beyond this size are written to Parquet.
+    pub memtable: ByteSize,
+    /// Rows in memory older than this are written to Parquet: how old the newest row may be that DuckDB sees.
+    pub flush_age: Span,
+    /// Size of a segment of the write-ahead log.
+    pub wal_segment: ByteSize,
+    /// Ingest is refused while the disk has less than this free.
+    pub min_free: ByteSize,
+    /// How long a byte-identical copy of a request is absorbed.
+    pub absorb_window: Span,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// The largest request, decompressed.
+    pub max_request: ByteSize,
+    /// Bytes of all requests that are under way at once.
+    pub memory: ByteSize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Query {
+    /// Memory of all queries at once; what does not fit is spilled to disk or refused.
+    pub memory: ByteSize,
+    /// The longest a query may take.
+    pub deadline: Span,
+    /// Queries at once; more wait.
+    pub max_concurrent: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            otlp_grpc: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            otlp_http: SocketAddr::from(([127, 0, 0, 1], 4318)),
+            allowed_hosts: Vec::new(),
+            insecure_public_bind: false,
+            drain_timeout: Span(Duration::from_secs(15)),
+            max_connections: 4096,
+            tls: None,
+            tokens: Vec::new(),
+            log: Log::default(),
+            storage: Storage::default(),
+            ingest: Ingest::default(),
+            query: Query::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            memtable: ByteSize(96 << 20),
+            flush_age: Span(Duration::from_secs(30)),
+            wal_segment: ByteSize(64 << 20),
+            min_free: ByteSize(1 << 30),
+            absorb_window: Span(Duration::from_secs(600)),
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { max_request: ByteSize(64 << 20), memory: ByteSize(256 << 20) }
+    }
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { memory: ByteSize(512 << 20), deadline: Span(Duration::from_secs(60)), max_concurrent: 16 }
+    }
+}

@@ -1,0 +1,124 @@
+//! `/metrics` in Prometheus' text format: the receivers, the store, and the process itself. Reads counters, keeps none.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use orrery_collector::{Collector, Metric};
+use orrery_storage::{Store, StoreStatus};
+
+use super::process;
+
+/// Whose counters are shown.
+pub struct Sources {
+    pub collector: Arc<Collector>,
+    pub store: Arc<Store>,
+}
+
+pub fn router(sources: Sources) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Arc::new(sources))
+}
+
+async fn scrape(State(sources): State<Arc<Sources>>) -> Response {
+    let mut text = Text::default();
+    text.family("orrery_build_info", "gauge", "version of this server");
+    text.sample("orrery_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    receivers(&mut text, &sources.collector);
+    store(&mut text, &sources.store.status());
+    for (name, kind, help, value) in process::metrics() {
+        text.family(name, kind, help);
+        text.sample(name, &[], value);
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+}
+
+fn receivers(text: &mut Text, collector: &Collector) {
+    let mut shown: Option<Metric> = None;
+    for sample in collector.samples() {
+        let metric = sample.metric;
+        if shown != Some(metric) {
+            text.family(metric.name(), if metric.is_gauge() { "gauge" } else { "counter" }, metric.help());
+            shown = Some(metric);
+        }
+        text.sample(metric.name(), &sample.labels, sample.value as f64);
+    }
+}
+
+/// What a metric reads from the store's status.
+type Read = fn(&StoreStatus) -> f64;
+
+/// Name, kind, help, value.
+const STORE: &[(&str, &str, &str, Read)] = &[
+    ("orrery_store_requests_total", "counter", "requests stored", |s| s.requests as f64),
+    ("orrery_store_rows_total", "counter", "rows stored", |s| s.rows as f64),
+    ("orrery_store_absorbed_total", "counter", "copies of requests that added nothing", |s| s.absorbed as f64),
+    ("orrery_store_refused_no_space_total", "counter", "requests refused for lack of disk", |s| {
+        s.refused_no_space as f64
+    }),
+    ("orrery_store_refused_overloaded_total", "counter", "requests refused for lack of memory", |s| {
+        s.refused_overloaded as f64
+    }),
+    ("orrery_store_ingest_refused", "gauge", "1 while requests are refused", |s| {
+        f64::from(u8::from(s.refusing.is_some()))
+    }),
+    ("orrery_store_memory_bytes", "gauge", "rows in memory", |s| {
+        (s.memtable.active_bytes + s.memtable.sealed_bytes) as f64
+    }),
+    ("orrery_store_memory_rows", "gauge", "rows in memory", |s| {
+        (s.memtable.active_rows + s.memtable.sealed_rows) as f64
+    }),
+    ("orrery_store_queued_bytes", "gauge", "rows on their way through the log", |s| s.queued_bytes as f64),
+    ("orrery_store_files", "gauge", "Parquet files", |s| s.files as f64),
+    ("orrery_store_file_bytes", "gauge", "size of the Parquet files", |s| s.file_bytes as f64),
+    ("orrery_store_file_rows", "gauge", "rows in Parquet files", |s| s.file_rows as f64),
+    ("orrery_store_flushes_total", "counter", "flushes", |s| s.flushes as f64),
+    ("orrery_store_flushed_rows_total", "counter", "rows flushed", |s| s.flushed_rows as f64),
+    ("orrery_store_flush_seconds_total", "counter", "time spent flushing", |s| s.flush_ns as f64 / 1e9),
+    ("orrery_store_flush_failures_total", "counter", "flushes that failed", |s| s.flush_failures as f64),
+    ("orrery_store_free_bytes", "gauge", "free space of the data volume", |s| {
+        s.free_bytes.map_or(f64::NAN, |b| b as f64)
+    }),
+    ("orrery_wal_segments", "gauge", "segments of the write-ahead log", |s| s.wal_segments as f64),
+    ("orrery_wal_bytes", "gauge", "size of the write-ahead log", |s| s.wal_bytes as f64),
+    ("orrery_wal_records_total", "counter", "records written to the log", |s| s.wal_records as f64),
+    ("orrery_wal_written_bytes_total", "counter", "bytes written to the log", |s| s.wal_written_bytes as f64),
+    ("orrery_wal_syncs_total", "counter", "fdatasync calls on the log", |s| s.wal_syncs as f64),
+    ("orrery_wal_sync_seconds_total", "counter", "time spent in fdatasync", |s| s.wal_sync_ns as f64 / 1e9),
+    ("orrery_wal_quarantined_total", "counter", "damaged segments set aside", |s| s.wal_quarantined as f64),
+    ("orrery_recovery_rows", "gauge", "rows read back from the log at the start", |s| s.recovery.rows as f64),
+    ("orrery_recovery_missing_requests", "gauge", "requests that are neither in the log nor in a file", |s| {
+        s.recovery.missing as f64
+    }),
+];
+
+fn store(text: &mut Text, status: &StoreStatus) {
+    for (name, kind, help, read) in STORE {
+        text.family(name, kind, help);
+        text.sample(name, &[], read(status));
+    }
+}
+
+/// The exposition while it is written. Label values are words of our own and need no escaping.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes any text");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (i, (label, value)) in labels.iter().enumerate() {
+            write!(self.0, "{}{label}=\"{value}\"", if i == 0 { '{' } else { ',' }).expect("a string takes any text");
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        writeln!(self.0, " {value}").expect("a string takes any text");
+    }
+}

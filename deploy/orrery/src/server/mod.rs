@@ -1,0 +1,222 @@
+//! The server: binds its addresses, opens the lake behind them, and stops in order. Never parses telemetry and never
+//! plans a query; it only wires together those who do.
+
+mod dashboard;
+mod door;
+mod health;
+mod host;
+mod lake;
+mod listener;
+mod metrics;
+mod process;
+mod refuse;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use orrery_collector::decode::OtlpDecoder;
+use orrery_collector::{Collector, CollectorConfig};
+use orrery_model::{Clock, SystemClock};
+use orrery_query::{Engine, QueryConfig};
+use orrery_storage::{Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Tokens;
+use crate::config::Config;
+use door::Door;
+use health::{Health, Phase};
+use host::HostCheck;
+use listener::{Listener, bind};
+
+/// How often a failure of the lake is looked for.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// The longest that flushing may take at the stop, beyond `drain_timeout`; what is left then is in the log.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a server listens, with the ports it was given.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    pub otlp_grpc: SocketAddr,
+    pub otlp_http: SocketAddr,
+    tls: bool,
+}
+
+impl Addresses {
+    pub fn url(&self, address: SocketAddr) -> String {
+        // A client cannot connect to "any address".
+        let host = match address.ip() {
+            ip if ip.is_unspecified() && ip.is_ipv4() => "127.0.0.1".to_owned(),
+            ip if ip.is_unspecified() => "[::1]".to_owned(),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        format!("{}://{host}:{}", if self.tls { "https" } else { "http" }, address.port())
+    }
+
+    /// What a person sees when the server is ready, one address a line.
+    pub fn banner(&self) -> String {
+        format!(
+            "Orrery {} is ready\n  dashboard  {}\n  OTLP/gRPC  {}\n  OTLP/HTTP  {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.url(self.http),
+            self.url(self.otlp_grpc),
+            self.url(self.otlp_http),
+        )
+    }
+}
+
+/// A server that takes requests.
+pub struct Server {
+    pub addresses: Addresses,
+    store: Arc<Store>,
+    health: Health,
+    stop: CancellationToken,
+    listeners: JoinSet<()>,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Binds, answers probes, opens the lake, and opens the doors. Ready when it returns.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let doors = Doors::new(config, health.clone())?;
+        let (addresses, listeners) = listen(config, &doors, &stop).await?;
+        let store = Store::open(store_config(config), Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
+        let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
+        let engine = Engine::new(Arc::clone(&store) as _, query_config(config), clock)?;
+        doors.open(&store, &collector, &engine, addresses.otlp_grpc == addresses.otlp_http);
+        health.set(Phase::Ready);
+        Ok(Self { addresses, store, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
+    }
+
+    /// Returns when the lake has failed for good, with the reason.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Some(orrery_storage::AppendError::Fatal(reason)) = self.store.status().refusing {
+                self.health.set(Phase::Failed(reason.to_string()));
+                return reason.to_string();
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    }
+
+    /// Takes no more connections, lets requests under way finish, flushes, and unlocks the data folder; each step bounded
+    /// in time. What is not flushed by then stays in the log.
+    pub async fn stop(mut self) -> Result<()> {
+        self.health.set(Phase::Draining);
+        self.stop.cancel();
+        let drained = async { while self.listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
+            tracing::warn!(timeout_ms = self.drain_timeout.as_millis(), "requests under way were cut short");
+            self.listeners.abort_all();
+        }
+        tokio::time::timeout(CLOSE_TIMEOUT, self.store.close())
+            .await
+            .context("flushing took too long; what is not in files is in the log")?
+            .context("flush at the stop; what is not in files is in the log")
+    }
+}
+
+/// The two kinds of door, or three.
+struct Doors {
+    dashboard: Arc<Door>,
+    otlp_grpc: Arc<Door>,
+    otlp_http: Arc<Door>,
+}
+
+impl Doors {
+    fn new(config: &Config, health: Health) -> Result<Self> {
+        let tokens = Arc::new(Tokens::new(&config.tokens)?);
+        let hosts = HostCheck::new(&config.allowed_hosts);
+        Ok(Self {
+            dashboard: Arc::new(Door::dashboard(Arc::clone(&tokens), hosts, health::router(health))),
+            otlp_grpc: Arc::new(Door::otlp(Arc::clone(&tokens))),
+            otlp_http: Arc::new(Door::otlp(tokens)),
+        })
+    }
+
+    fn open(&self, store: &Arc<Store>, collector: &Arc<Collector>, engine: &Arc<Engine>, one_port: bool) {
+        let sources = metrics::Sources { collector: Arc::clone(collector), store: Arc::clone(store) };
+        let router = Router::new()
+            .merge(orrery_query::router(Arc::clone(engine)))
+            .merge(lake::router(Arc::clone(store)))
+            .merge(metrics::router(sources))
+            .merge(dashboard::router());
+        self.dashboard.open(router);
+        if one_port {
+            self.otlp_grpc.open(orrery_collector::both_router(Arc::clone(collector)));
+        } else {
+            self.otlp_grpc.open(orrery_collector::grpc_router(Arc::clone(collector)));
+            self.otlp_http.open(orrery_collector::http_router(Arc::clone(collector)));
+        }
+    }
+}
+
+/// Binds the addresses and starts to accept; two equal OTLP addresses are one port for both protocols.
+async fn listen(config: &Config, doors: &Doors, stop: &CancellationToken) -> Result<(Addresses, JoinSet<()>)> {
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let http = bind(config.http, "dashboard and API", "--http").await?;
+    let grpc = bind(config.otlp_grpc, "OTLP/gRPC", "--otlp-grpc").await?;
+    let one_port = config.otlp_grpc == config.otlp_http && config.otlp_grpc.port() != 0;
+    let otlp_http = if one_port { None } else { Some(bind(config.otlp_http, "OTLP/HTTP", "--otlp-http").await?) };
+    let addresses = Addresses {
+        http: http.local_addr()?,
+        otlp_grpc: grpc.local_addr()?,
+        otlp_http: otlp_http.as_ref().map_or_else(|| grpc.local_addr(), TcpListener::local_addr)?,
+        tls: tls.is_some(),
+    };
+    let bound = [(Some(http), &doors.dashboard), (Some(grpc), &doors.otlp_grpc), (otlp_http, &doors.otlp_http)];
+    let mut listeners = JoinSet::new();
+    for (socket, door) in bound {
+        if let Some(socket) = socket {
+            let listener =
+                Listener { socket, door: Arc::clone(door), tls: tls.clone(), max_connections: config.max_connections };
+            listeners.spawn(listener.run(stop.clone()));
+        }
+    }
+    Ok((addresses, listeners))
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        dir: config.data_dir.clone(),
+        memtable_bytes: config.storage.memtable.as_usize(),
+        flush_age: config.storage.flush_age.0,
+        wal_segment_bytes: config.storage.wal_segment.0,
+        floor_free_bytes: config.storage.min_free.0,
+        absorb_window: config.storage.absorb_window.0,
+        ..StoreConfig::default()
+    }
+}
+
+fn collector_config(config: &Config) -> CollectorConfig {
+    let memory = config.ingest.memory.as_usize();
+    let max_request = config.ingest.max_request.as_usize();
+    CollectorConfig {
+        max_request_bytes: max_request,
+        in_flight_bytes: memory,
+        // One tenant leaves room for the others.
+        in_flight_bytes_per_tenant: (memory / 4 * 3).max(max_request),
+        ..CollectorConfig::default()
+    }
+}
+
+fn query_config(config: &Config) -> QueryConfig {
+    let memory_bytes = config.query.memory.as_usize();
+    QueryConfig {
+        memory_bytes,
+        query_memory_bytes: (memory_bytes / 2).max(1),
+        deadline: config.query.deadline.0,
+        max_concurrent: config.query.max_concurrent,
+        temp_dir: config.data_dir.join("spill"),
+        ..QueryConfig::default()
+    }
+}
