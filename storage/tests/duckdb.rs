@@ -46,6 +46,10 @@ struct DuckDb {
 impl DuckDb {
     /// `None`, said aloud, where DuckDB cannot be had.
     fn attach(catalog: &Path) -> Option<Self> {
+        Self::attach_with(catalog, "")
+    }
+
+    fn attach_with(catalog: &Path, options: &str) -> Option<Self> {
         static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(python);
         let Some(python) = PYTHON.as_ref() else {
             eprintln!("SKIPPED: DuckDB reads the lake: needs python3 with venv and {} from PyPI", PACKAGES.join(", "));
@@ -55,6 +59,7 @@ impl DuckDb {
         let mut child = Command::new(python)
             .arg(script)
             .arg(catalog)
+            .arg(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -305,7 +310,7 @@ async fn every_answer_is_of_one_commit_while_the_writer_goes_on() {
                  (SELECT count(DISTINCT span_id) FROM lake.spans WHERE timestamp > TIMESTAMP_NS '2000-01-01')",
             );
             let counts: Vec<usize> = row.iter().map(|count| count.parse().expect("a count")).collect();
-            assert!(counts[0] % ROWS == 0 && counts[0] == counts[1] && counts[0] == counts[2], "{counts:?}");
+            assert!(counts[0].is_multiple_of(ROWS) && counts[0] == counts[1] && counts[0] == counts[2], "{counts:?}");
             assert!(counts[0] >= last, "{} after {last}", counts[0]);
             between += usize::from(counts[0] > 0 && counts[0] < COMMITS as usize * ROWS);
             last = counts[0];
@@ -317,4 +322,26 @@ async fn every_answer_is_of_one_commit_while_the_writer_goes_on() {
     let (queries, between) = reader.await.expect("the reader ends");
     println!("{queries} queries, {between} of them between the first and the last of {COMMITS} commits");
     assert!(between > 0, "no query ran while the writer did");
+}
+
+#[tokio::test]
+async fn a_moved_folder_is_read_where_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    let lake = Lake::open(&old).await.expect("a new lake");
+    lake.flush(1, 1, vec![seal(Signal::Spans, &support::load_a(&mut Seed(1), 40, START))]).await.expect("a flush");
+    lake.close().await.expect("it closes");
+    std::fs::rename(&old, &new).expect("the folder moves");
+    let lake = Lake::open(&new).await.expect("the moved lake");
+    assert!(lake.view().files(&TenantId::default(), Signal::Spans)[0].path.exists());
+    let Some(mut duckdb) = DuckDb::attach(&new.join("catalog.sqlite")) else { return };
+    assert_eq!(duckdb.row("SELECT count(DISTINCT span_id) FROM lake.spans"), ["40"]);
+
+    // A copy that no server has opened since: a container that sees the folder under another path.
+    lake.close().await.expect("it closes");
+    drop(duckdb);
+    std::fs::rename(&new, &old).expect("the folder moves");
+    let options = format!(", DATA_PATH '{}/data/', OVERRIDE_DATA_PATH true", old.display());
+    let Some(mut duckdb) = DuckDb::attach_with(&old.join("catalog.sqlite"), &options) else { return };
+    assert_eq!(duckdb.row("SELECT count(DISTINCT span_id) FROM lake.spans"), ["40"]);
 }

@@ -12,7 +12,7 @@ def extension(name):
 connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
 for name in ("sqlite_scanner", "ducklake"):
     connection.execute(f"LOAD '{extension(name)}'")
-connection.execute(f"ATTACH 'ducklake:sqlite:{sys.argv[1]}' AS lake (READ_ONLY)")
+connection.execute(f"ATTACH 'ducklake:sqlite:{sys.argv[1]}' AS lake (READ_ONLY{sys.argv[2]})")
 print(json.dumps({"version": duckdb.__version__}), flush=True)
 for line in sys.stdin:
     try:

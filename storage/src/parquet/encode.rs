@@ -28,13 +28,14 @@ const MAX_RANGE_BYTES: usize = 256;
 
 /// What a finished file is, beyond its rows.
 pub(crate) struct Encoded {
+    pub(crate) file: File,
     pub(crate) size_bytes: u64,
     pub(crate) footer_bytes: u64,
     pub(crate) columns: Vec<ColumnStatistics>,
     pub(crate) trace_filter: Option<TraceFilter>,
 }
 
-/// Writes the run to the file and syncs it. An existing file of that name is a torn flush's, and overwritten.
+/// Writes the run to the file, which is not synced yet. An existing file of that name is a torn flush's, and overwritten.
 pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run: &Run) -> Result<Encoded, LakeError> {
     let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
     let schema = ArrowSchemaConverter::new().convert(&table.schema).map_err(fail)?;
@@ -57,12 +58,12 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
         row_group.close().map_err(fail)?;
     }
     let metadata = writer.close().map_err(fail)?;
-    file.sync_all().map_err(io("sync", path))?;
     Ok(Encoded {
         size_bytes: file.metadata().map_err(io("look at", path))?.len(),
         footer_bytes: footer_bytes(path)?,
         columns: column_statistics(table, &gather, run, &metadata),
         trace_filter: trace_ids(table, &gather),
+        file,
     })
 }
 

@@ -58,6 +58,9 @@ pub(crate) enum ColumnRange {
     Unknown,
 }
 
+/// How many files of a flush are open at a time, before they are synced together.
+const MAX_UNSYNCED: usize = 64;
+
 /// What the names of a flush's files say.
 #[derive(Clone, Debug)]
 pub(crate) struct FlushName {
@@ -100,6 +103,7 @@ fn write_groups(
         }
     }
     let mut files = Vec::new();
+    let mut unsynced = Vec::new();
     while let Some(((tenant, code), batches)) = groups.pop_first() {
         let signal = Signal::from_code(code).expect("the code is a signal's");
         for run in order::sorted_runs(table(signal), &batches) {
@@ -109,6 +113,10 @@ fn write_groups(
                 .map_err(io("create a folder for", &path))?;
             paths.push(path.clone());
             let encoded = encode::write_run(&path, table(signal), &batches, &run)?;
+            unsynced.push((path.clone(), encoded.file));
+            if unsynced.len() == MAX_UNSYNCED {
+                sync_files(&mut unsynced)?;
+            }
             files.push(WrittenFile {
                 tenant: tenant.clone(),
                 signal,
@@ -124,8 +132,14 @@ fn write_groups(
             });
         }
     }
+    sync_files(&mut unsynced)?;
     sync_folders(data_path, &files)?;
     Ok(files)
+}
+
+/// One after another, but none before all are written: the first to be synced takes most of the others' work with it.
+fn sync_files(files: &mut Vec<(PathBuf, File)>) -> Result<(), LakeError> {
+    files.drain(..).try_for_each(|(path, file)| file.sync_all().map_err(io("sync", &path)))
 }
 
 /// A new file's name is durable only when its folder is, up to the data folder.
