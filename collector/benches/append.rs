@@ -1,7 +1,8 @@
 //! What it costs to make a decoded request durable and visible: CPU time of log and memtable a span, appends a second,
 //! how many requests share a sync, and what the rows really take in memory beside what is accounted for.
-//! `cargo bench -p orrery-collector --bench append [-- spans]`. On the volume of the system's temporary folder. Flushes
-//! are dropped, so that only log and memtable count; the decoding is done before the clock starts.
+//! `cargo bench -p orrery-collector --bench append [-- spans]`. On the volume of the system's temporary folder. First
+//! flushes are dropped and the decoding is done before the clock starts, so that only log and memtable count; then all of
+//! it, from the request's bytes to the files of a real lake, with the most memory that the process ever took.
 
 #[path = "load.rs"]
 mod load;
@@ -32,6 +33,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     for (name, shape) in [("load A", Shape::A), ("load B", Shape::B)] {
         runtime.block_on(run(name, shape, spans));
+        runtime.block_on(whole(name, shape, spans));
     }
 }
 
@@ -94,6 +96,48 @@ async fn run(name: &str, shape: Shape, spans: usize) {
     store.close().await.expect("the store closes");
 }
 
+/// From bytes to files.
+async fn whole(name: &str, shape: Shape, spans: usize) {
+    let bodies = load::requests(shape, spans, PER_REQUEST, START_NS);
+    let bytes: usize = bodies.iter().map(Vec::len).sum();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = StoreConfig { dir: dir.path().join("data"), floor_free_bytes: 0, ..StoreConfig::default() };
+    let store = Store::open(config, Arc::new(OtlpDecoder), Arc::new(SystemClock)).await.expect("an empty folder opens");
+    let queue = Arc::new(Mutex::new(bodies.into_iter().enumerate().collect::<Vec<_>>()));
+    reset_peak();
+    let before = resident_bytes();
+    let (cpu, started) = (cpu(), Instant::now());
+    let tasks = (0..TASKS).map(|_| {
+        let (store, queue) = (Arc::clone(&store), Arc::clone(&queue));
+        tokio::spawn(async move {
+            loop {
+                let Some((index, body)) = queue.lock().pop() else { return };
+                while let Err(error) = store.append(append(index, body.clone())).await {
+                    tokio::time::sleep(error.retry_after().expect("the store lives")).await;
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("no task panics");
+    }
+    let (elapsed, acknowledged) = (started.elapsed(), cpu_since(cpu));
+    store.flush().await.expect("the lake takes it");
+    let status = store.status();
+    println!(
+        "  with decoding: {:.0} k spans/CPU-s until acknowledged, {:.0} k flushed; {:.1} s; {} flushes, {} overloads; peak {} MB, of it {} MB before",
+        spans as f64 / acknowledged.as_secs_f64() / 1e3,
+        spans as f64 / cpu_since(cpu).as_secs_f64() / 1e3,
+        elapsed.as_secs_f64(),
+        status.flushes,
+        status.refused_overloaded,
+        peak_bytes() >> 20,
+        before >> 20,
+    );
+    println!("  {name}: {} B/span in files, {} on the wire", status.file_bytes / spans as u64, bytes / spans);
+    store.close().await.expect("the store closes");
+}
+
 fn append(index: usize, body: Vec<u8>) -> Append {
     let batch =
         decode(Signal::Spans, &body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch;
@@ -143,4 +187,16 @@ fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux says what is resident");
     let pages: usize = statm.split(' ').nth(1).and_then(|f| f.parse().ok()).expect("the second number is pages");
     pages * 4096
+}
+
+/// Begins the measurement of the peak anew.
+fn reset_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("Linux resets the peak");
+}
+
+fn peak_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says what the peak was");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("there is a peak");
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib << 10
 }
