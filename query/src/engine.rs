@@ -130,6 +130,11 @@ impl Engine {
         AbortOnDropHandle::new(self.handle().spawn(work)).await.map_err(QueryError::internal)?
     }
 
+    /// A tenant's snapshot as it is now, for what is read without a query.
+    pub fn snapshot(&self, identity: &Identity) -> Arc<Snapshot> {
+        self.source.snapshot(&identity.tenant)
+    }
+
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }

@@ -6,27 +6,28 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::http::not_built;
-use crate::{Engine, QueryError, graph, sql, traces};
+use crate::{Engine, QueryError, attributes_api, graph, logs, metrics, services, sql, status, traces};
 
 /// The public API. The caller's [`orrery_model::Identity`] is taken from the request's extensions.
 pub fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/api/v1/sql", post(sql::post))
-        .route("/api/v1/services", get(not_built))
-        .route("/api/v1/services/{*name}", get(not_built))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/{*name}", get(services::detail))
         .route("/api/v1/service-graph", get(graph::service_graph))
         .route("/api/v1/service-graph/spans", get(graph::edge_spans))
         .route("/api/v1/traces", get(traces::search))
         .route("/api/v1/traces/{id}", get(traces::trace))
-        .route("/api/v1/logs", get(not_built))
+        .route("/api/v1/logs", get(logs::logs))
         .route("/api/v1/logs/tail", get(not_built))
-        .route("/api/v1/metrics", get(not_built))
-        .route("/api/v1/attributes", get(not_built))
+        .route("/api/v1/metrics", get(metrics::metrics))
+        .route("/api/v1/attributes", get(attributes_api::attributes))
         .route("/api/v1/alerts", get(not_built))
-        .route("/api/v1/status", get(not_built))
+        .route("/api/v1/status", get(status::status))
         .route("/api/v1/openapi.json", get(not_built))
         .route("/api/v1/{*rest}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
+        .layer(axum::Extension(Arc::new(status::Rates::default())))
         .with_state(engine)
 }
 

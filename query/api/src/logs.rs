@@ -28,12 +28,23 @@ pub struct LogRecord {
     pub time_source: String,
     pub severity_number: i64,
     pub severity_text: Option<String>,
+    /// Of a string its text, else the text form of attributes.
     pub body: Option<String>,
+    /// Absent for a string, else `kvlist`, `array`, `int` and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_type: Option<String>,
     pub event_name: Option<String>,
+    /// The service's id: `name`, or `namespace/name`.
     pub service_name: String,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
+    #[serde(default)]
+    pub flags: i64,
     pub scope_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope_version: Option<String>,
     pub attributes: Vec<Attribute>,
     pub resource_attributes: Vec<Attribute>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope_attributes: Vec<Attribute>,
 }
