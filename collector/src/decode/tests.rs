@@ -273,3 +273,47 @@ fn a_series_id_is_the_hash_of_its_encoding() {
     let ids = series_ids(vec![text("service.name", "cart")], Some(meter), "up", "1", Some(1), vec![point]);
     assert_eq!(ids, [format!("{:032x}", u128::from_be_bytes(series))]);
 }
+
+/// A message field of protobuf.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    prost::encoding::encode_varint(value.len() as u64, &mut out);
+    out.extend_from_slice(value);
+    out
+}
+
+#[test]
+fn hostile_requests_are_refused_at_little_cost() {
+    // 10,000 arrays within each other, too deep for prost to encode.
+    let any = (0..10_000).fold(vec![0x10, 1], |inner, _| field(5, &field(1, &inner)));
+    let deep = field(9, &[field(1, b"deep"), field(2, &any)].concat());
+    let million = field(9, &field(1, b"k")).repeat(1_000_000);
+    let cases = [(deep, "nested deeper than 64 levels"), (million, "more than 1024 attributes in one set")];
+    for (attributes, reason) in cases {
+        let body = field(1, &field(2, &[field(2, &attributes), field(2, &span("good").encode_to_vec())].concat()));
+        let decoded = decode(Signal::Spans, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap();
+        assert!(decoded.reject_message.unwrap().contains(reason));
+        assert_eq!(column(&decoded.batch, "name"), ["good"]);
+        let accepted = ExportTraceServiceRequest::decode(&decoded.accepted_body.unwrap()[..]).unwrap();
+        assert_eq!(accepted.resource_spans[0].scope_spans[0].spans, [span("good")]);
+    }
+    // A large resource over very many tiny spans.
+    let resource = field(1, &field(1, &[field(1, b"large"), field(2, &field(1, &[b'x'; 1 << 20]))].concat()));
+    let body = field(1, &[resource, field(2, &field(2, b"").repeat(1_000))].concat());
+    let result = decode(Signal::Spans, &body, RECEIVED_NS, &DecodeLimits::default());
+    assert!(matches!(result, Err(DecodeError::TooLarge { .. })), "{result:?}");
+}
+
+#[test]
+fn a_resource_that_cannot_be_stored_takes_its_records_along() {
+    let mut body = request(vec![text("bad", "NOT-UTF-8")], vec![span("a"), span("b")]);
+    let good = request(vec![text("service.name", "cart")], vec![span("c")]);
+    body.resource_spans.extend(good.resource_spans.clone());
+    let mut body = body.encode_to_vec();
+    let at = body.windows(9).position(|w| w == b"NOT-UTF-8").unwrap();
+    body[at] = 0xff;
+    let decoded = decode(Signal::Spans, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap();
+    assert_eq!(decoded.reject_message.unwrap(), "2 spans rejected, the first since a string is not valid UTF-8");
+    assert_eq!(decoded.accepted_body.unwrap(), good.encode_to_vec());
+    assert_eq!(column(&decoded.batch, "name"), ["c"]);
+}

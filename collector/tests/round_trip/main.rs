@@ -5,6 +5,7 @@
 
 mod canonical;
 mod generate;
+mod real;
 
 use arrow::array::RecordBatch;
 use opentelemetry_proto::tonic::collector::{
