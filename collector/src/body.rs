@@ -36,8 +36,7 @@ where
     B::Error: std::fmt::Display,
 {
     tokio::time::timeout(limits.timeout, collect(body, limits, reservation)).await.unwrap_or_else(|_| {
-        let seconds = limits.timeout.as_secs();
-        Err(Refusal::new(Kind::TooSlow, format!("the request's body did not arrive within {seconds} s")))
+        Err(Refusal::new(Kind::TooSlow, format!("the request's body did not arrive within {:?}", limits.timeout)))
     })
 }
 

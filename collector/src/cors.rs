@@ -26,7 +26,12 @@ async fn handle(request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { answer_preflight(request.headers()) } else { next.run(request).await };
-    let headers = response.headers_mut();
+    allow(origin, response.headers_mut());
+    response
+}
+
+/// Lets a page of that origin read the response with these headers.
+pub(crate) fn allow(origin: Option<HeaderValue>, headers: &mut HeaderMap) {
     // `navigator.sendBeacon` sends with credentials, and then a browser wants the origin itself rather than `*`. Nothing
     // here is decided by a cookie, so this gives nothing away.
     if let Some(origin) = origin {
@@ -35,9 +40,8 @@ async fn handle(request: Request, next: Next) -> Response {
     } else {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     }
-    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::VARY, HeaderValue::from_static("origin, access-control-request-headers"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
-    response
 }
 
 fn answer_preflight(asked: &HeaderMap) -> Response {
@@ -53,6 +57,5 @@ fn answer_preflight(asked: &HeaderMap) -> Response {
     if asked.contains_key(REQUEST_PRIVATE_NETWORK) {
         headers.insert(ALLOW_PRIVATE_NETWORK, TRUE);
     }
-    headers.append(header::VARY, HeaderValue::from_static("access-control-request-headers"));
     response
 }

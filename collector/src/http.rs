@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::body;
 use crate::compression::Encoding;
-use crate::cors::cors;
+use crate::cors::{allow, cors};
 use crate::metrics::Protocol;
 use crate::pipeline::{Collector, Payload, Sink};
 use crate::refusal::{Kind, Refusal};
@@ -52,7 +52,8 @@ pub(crate) async fn unrouted<S: Sink>(collector: Arc<Collector<S>>, request: Req
     refuse(&Refusal::new(Kind::NotFound, message), request.headers())
 }
 
-/// A refusal as an HTTP response in the content type of the request that had these headers.
+/// A refusal as an HTTP response in the content type of the request that had these headers, CORS included: also for
+/// whoever refuses before a request gets here.
 pub fn refuse(refusal: &Refusal, request: &HeaderMap) -> Response {
     let format = Format::of(request).unwrap_or(Format::Json);
     let (code, detail) = (refusal.kind.grpc_code() as i32, refusal.detail());
@@ -62,6 +63,7 @@ pub fn refuse(refusal: &Refusal, request: &HeaderMap) -> Response {
     };
     let mut response = respond(refusal.kind.http_status(), format, body);
     let headers = response.headers_mut();
+    allow(request.get(header::ORIGIN).cloned(), headers);
     if let Some(delay) = refusal.retry_after() {
         let seconds = delay.as_secs_f64().ceil() as u64;
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -134,7 +136,8 @@ async fn receive<S: Sink>(collector: Arc<Collector<S>>, signal: Signal, request:
         }
         Err(refusal) => {
             // HTTP/2 resets the stream alone, and a client that waits for `100 Continue` has sent nothing.
-            if parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT) {
+            let sending = refusal.kind != Kind::TooSlow && !parts.headers.contains_key(header::EXPECT);
+            if parts.version < Version::HTTP_2 && sending {
                 body::linger(&mut body).await;
             }
             refuse(&refusal, &parts.headers)

@@ -13,6 +13,9 @@ use orrery_collector::{CollectorConfig, Kind, grpc_router, http_router};
 use orrery_model::{Identity, Role, Signal, TenantId};
 use prost::Message;
 
+/// Method, path, headers; status, content type and message of the answer.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, String);
+
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -42,7 +45,7 @@ async fn http_says_what_is_wrong_with_a_request() {
     let types = "OTLP/HTTP is application/x-protobuf or application/json";
     let encodings = "use one of identity, gzip, zstd, deflate";
     let trace = "/v1/traces";
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str, String)] = &[
+    let cases: &[Case] = &[
         (
             "GET",
             trace,

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::common::{DOORS, Door, Server, Verdict, body_for, record, request_of};
-use orrery_collector::{CollectorConfig, Kind, Sink};
+use orrery_collector::{CollectorConfig, Kind, Metric, Sink};
 use orrery_model::Signal;
 use orrery_storage::{Append, AppendError, Appended};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// A sink that refuses what it is told to, and holds on to the rest until it may go on.
@@ -25,11 +28,7 @@ impl Gate {
 
     /// Until that many requests wait at the gate.
     async fn held(&self, count: usize) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while self.waiting.load(Ordering::Acquire) < count {
-            assert!(std::time::Instant::now() < deadline, "{count} requests reach the gate");
-            tokio::task::yield_now().await;
-        }
+        until("requests reach the gate", || self.waiting.load(Ordering::Acquire) >= count).await;
     }
 }
 
@@ -43,6 +42,19 @@ impl Sink for Gate {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         Ok(Appended::Stored)
     }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn in_flight<S: Sink>(server: &Server<S>) -> u64 {
+    let samples = server.collector.samples();
+    samples.iter().find(|s| s.metric == Metric::InFlightBytes).expect("the gauge").value
 }
 
 fn body(door: Door, n: u64) -> Vec<u8> {
@@ -117,6 +129,33 @@ async fn the_budget_bounds_what_is_decompressed() {
             assert_eq!(verdict, Verdict::refused(door, Kind::Busy, message), "{encoding} through {door:?}");
         }
     }
-    let left = server.collector.samples().into_iter().find(|s| s.metric.name() == "orrery_receiver_in_flight_bytes");
-    assert_eq!(left.expect("the gauge").value, 0, "all was given back");
+    assert_eq!(in_flight(&server), 0, "all was given back");
+}
+
+/// A client that never finishes is sent away, and what it held of the budget is given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let config = CollectorConfig { body_timeout: Duration::from_millis(50), ..CollectorConfig::default() };
+    let server = Server::start(Gate::new(9, None), config).await;
+    let mut stream = TcpStream::connect(server.address).await.expect("connects");
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.expect("sends");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer, and the end of the connection");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 1"), "{head}");
+    assert!(body.contains("the request's body did not arrive within 50ms"), "{body}");
+    assert_eq!(in_flight(&server), 0);
+}
+
+/// A client that goes away in the middle of a body leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_gives_its_bytes_back() {
+    let server = Server::start(Gate::new(9, None), CollectorConfig::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.expect("connects");
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"a\"";
+    stream.write_all(head.as_bytes()).await.expect("sends");
+    until("the bytes are taken", || in_flight(&server) == 4).await;
+    drop(stream);
+    until("the bytes are given back", || in_flight(&server) == 0).await;
 }
