@@ -201,6 +201,9 @@ async fn counts_sums_and_filters_agree() {
 
     let route = "SELECT count(*) FROM lake.spans_full WHERE attributes['http.route'] = '/api/cart'";
     assert_eq!(duckdb.row(route), [count(&spans, |_, _, route| route == Some("/api/cart")).to_string()]);
+    let comment = "SELECT comment FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = 'main' AND
+                   table_name = 'spans' AND column_name = 'duration_ns'";
+    assert_eq!(duckdb.row(comment), ["Span.end_time_unix_nano, in ns"]);
     let columns = duckdb.query("SELECT column_name FROM (DESCRIBE lake.spans)");
     assert!(columns.iter().flatten().flatten().eq(table(Signal::Spans).columns.iter().map(|c| &c.name)));
 }
@@ -344,4 +347,37 @@ async fn a_moved_folder_is_read_where_it_is() {
     let options = format!(", DATA_PATH '{}/data/', OVERRIDE_DATA_PATH true", old.display());
     let Some(mut duckdb) = DuckDb::attach_with(&old.join("catalog.sqlite"), &options) else { return };
     assert_eq!(duckdb.row("SELECT count(DISTINCT span_id) FROM lake.spans"), ["40"]);
+}
+
+/// Every table of a DuckLake that DuckDB itself makes is in ours, to the letter.
+#[tokio::test]
+async fn the_catalog_has_the_tables_that_duckdb_makes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs.sqlite"));
+    Lake::open(&ours).await.expect("a new lake").close().await.expect("it closes");
+    let Some(mut duckdb) = DuckDb::attach(&ours.join("catalog.sqlite")) else { return };
+    let data = dir.path().join("data").display().to_string();
+    duckdb.query(&format!("ATTACH 'ducklake:sqlite:{}' AS theirs (DATA_PATH '{data}/')", theirs.display()));
+    duckdb.query("CREATE TABLE theirs.t (a TIMESTAMP_NS)");
+    duckdb.query("INSERT INTO theirs.t SELECT TIMESTAMP_NS '2026-01-01' FROM range(1000)");
+    duckdb.query("DETACH theirs");
+    drop(duckdb);
+    let (ours, theirs) = (ducklake_tables(&ours.join("catalog.sqlite")).await, ducklake_tables(&theirs).await);
+    let missing: Vec<_> = theirs.iter().filter(|sql| !ours.contains(sql)).collect();
+    assert!(theirs.len() > 25 && missing.is_empty(), "{missing:#?}");
+    assert_eq!(ours.len(), theirs.len());
+}
+
+/// The statements that made the tables of a catalog, less those that hold rows of small inserts.
+async fn ducklake_tables(catalog: &Path) -> Vec<String> {
+    use sqlx::{Connection, SqliteConnection};
+    let mut connection =
+        SqliteConnection::connect(&format!("sqlite://{}", catalog.display())).await.expect("the catalog");
+    sqlx::query_scalar(
+        "SELECT sql FROM sqlite_master WHERE name LIKE 'ducklake_%' AND name NOT LIKE 'ducklake_inlined_data_%_%' AND sql IS NOT NULL
+         UNION SELECT sql FROM sqlite_master WHERE name = 'ducklake_inlined_data_tables'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .expect("its tables")
 }

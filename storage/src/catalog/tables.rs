@@ -159,6 +159,7 @@ async fn create_table(
         .execute(&mut *connection)
         .await?;
     insert_columns(connection, snapshot, ids.table_id, table).await?;
+    insert_comments(connection, snapshot, ids.table_id, table).await?;
     insert_partition(connection, snapshot, ids, table).await?;
     insert_sort_key(connection, snapshot, change.catalog_id(), ids.table_id, table).await?;
     Ok(ids)
@@ -185,6 +186,32 @@ async fn insert_columns(
         .bind(if nested { "" } else { "literal" })
         .execute(&mut *connection)
         .await?;
+    }
+    Ok(())
+}
+
+/// Tells other programs where each column comes from: `Span.end_time_unix_nano, in ns`.
+async fn insert_comments(
+    connection: &mut SqliteConnection,
+    snapshot: i64,
+    table_id: i64,
+    table: &Table,
+) -> Result<(), sqlx::Error> {
+    for (column, field) in table.columns.iter().zip(table.schema.fields()) {
+        let origin = column.promoted.map_or(column.otlp, |promoted| promoted.key);
+        let comment = match column.unit {
+            "" | "1" => origin.to_owned(),
+            unit => format!("{origin}, in {unit}"),
+        };
+        if !comment.is_empty() {
+            sqlx::query("INSERT INTO ducklake_column_tag VALUES ($1, $2, $3, NULL, 'comment', $4)")
+                .bind(table_id)
+                .bind(field_id(field))
+                .bind(snapshot)
+                .bind(comment)
+                .execute(&mut *connection)
+                .await?;
+        }
     }
     Ok(())
 }
