@@ -50,7 +50,7 @@ pub fn Logs() -> impl IntoView {
             <h1>"Logs"</h1>
             <span class="count">{move || logs.data.get().and_then(|l| l.total).map(format::count)}</span>
             <span class="grow"></span>
-            <input class="search wide-search" type="search" aria-label="Words in the body" placeholder="Words in the body" prop:value=move || typed.get()
+            <input class="search wide-search" type="search" aria-label="Text in the body" placeholder="Text in the body" prop:value=move || typed.get()
                 on:input=move |event| typed.set(event_target_value(&event))
                 on:keydown=move |event| if event.key() == "Enter" { app.set(&[("text", Some(typed.get_untracked().trim()))]) }
                 on:search=move |_: web_sys::Event| app.set(&[("text", Some(typed.get_untracked().trim()))])/>

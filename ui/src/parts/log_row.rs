@@ -87,9 +87,9 @@ fn details(record: &LogRecord, in_trace: bool) -> impl IntoView + use<> {
             </div>
             <pre class="mono body">{body.clone()}</pre>
             <dl class="facts">{facts.map(|(name, value)| view! { <div><dt>{name}</dt><dd class="mono">{value}</dd></div> }).collect_view()}</dl>
-            <h3>"Attributes"</h3>
+            <h2>"Attributes"</h2>
             {attributes(&record.attributes, "/logs", "attributes")}
-            <h3>"Resource"</h3>
+            <h2>"Resource"</h2>
             {attributes(&record.resource_attributes, "/logs", "resource_attributes")}
         </div>
     }

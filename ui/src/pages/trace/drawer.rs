@@ -3,11 +3,10 @@
 use leptos::prelude::*;
 use orrery_api::{Link, Logs, SpanEvent, SpanNode};
 
-use super::{Shared, around};
+use super::Shared;
 use crate::address::Query;
 use crate::context::use_app;
 use crate::fetch::fetch;
-use crate::filter;
 use crate::format;
 use crate::parts::attributes::attributes;
 use crate::parts::copy::Copy;
@@ -97,12 +96,8 @@ fn link(link: &Link) -> impl IntoView + use<> {
 #[component]
 fn SpanLogs(shared: Shared, span_id: String) -> impl IntoView {
     let logs = fetch::<Logs>(move || {
-        let (id, window) = shared.trace.with_value(|t| (t.trace_id.clone(), around(t)));
-        let query = Query::default()
-            .with("trace_id", Some(&id))
-            .with("start", Some(&window.start.to_string()))
-            .with("end", Some(&window.end.to_string()))
-            .with("filter", Some(&format!("span_id = {}", filter::quote(&span_id))));
+        let id = shared.trace.with_value(|t| t.trace_id.clone());
+        let query = Query::default().with("trace_id", Some(&id)).with("span_id", Some(&span_id));
         Some(query.href("/api/v1/logs"))
     });
     answer(logs, |data| log_rows(&data.logs, true))

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use orrery_api::Logs;
 
-use super::{Shared, around};
+use super::Shared;
 use crate::address::Query;
 use crate::fetch::fetch;
 use crate::parts::log_row::log_rows;
@@ -16,13 +16,9 @@ const MOST: &str = "1000";
 #[component]
 pub fn TraceLogs(shared: Shared) -> impl IntoView {
     let logs = fetch::<Logs>(move || {
-        let (id, window) = shared.trace.with_value(|t| (t.trace_id.clone(), around(t)));
-        let query = Query::default()
-            .with("trace_id", Some(&id))
-            .with("start", Some(&window.start.to_string()))
-            .with("end", Some(&window.end.to_string()))
-            .with("limit", Some(MOST));
-        Some(query.href("/api/v1/logs"))
+        // By the trace's id no window is needed: records that were written late are found too.
+        let id = shared.trace.with_value(|t| t.trace_id.clone());
+        Some(Query::default().with("trace_id", Some(&id)).with("limit", Some(MOST)).href("/api/v1/logs"))
     });
     answer(logs, |data| {
         if data.logs.is_empty() {

@@ -23,7 +23,6 @@ use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::service::swatch;
 use crate::parts::state::answer;
-use crate::range::Window;
 use crate::waterfall::{self as layout, View};
 
 /// What the parts of the page share.
@@ -109,15 +108,6 @@ fn position(spans: &[SpanNode], key: &str) -> Option<usize> {
     match key.split_once('.') {
         Some((id, kind)) => spans.iter().position(|s| s.span_id == id && s.kind == kind),
         None => spans.iter().position(|s| s.span_id == key),
-    }
-}
-
-/// A window around the trace, wide enough for log records that were written late.
-pub fn around(trace: &Answer) -> Window {
-    let start = instant::parse(&trace.start).unwrap_or_default();
-    Window {
-        start: start.saturating_sub(instant::HOUR),
-        end: start.saturating_add(trace.duration_ns.max(0)).saturating_add(instant::HOUR),
     }
 }
 

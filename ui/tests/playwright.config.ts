@@ -1,0 +1,32 @@
+// The dashboard's tests: in both themes, after one project that fills the server. The server is started by whoever runs
+// them (`cargo xtask test`); its addresses come in ORRERY_URL and ORRERY_OTLP_HTTP_URL.
+import { defineConfig } from '@playwright/test';
+
+const chromium = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+  ],
+};
+const use = {
+  baseURL: process.env.ORRERY_URL ?? 'http://127.0.0.1:8080',
+  viewport: { width: 1440, height: 860 },
+  launchOptions: chromium,
+  trace: 'off' as const,
+};
+
+export default defineConfig({
+  testDir: '.',
+  outputDir: process.env.ORRERY_UI_RESULTS ?? './results',
+  timeout: 30_000,
+  expect: { timeout: 10_000 },
+  workers: 2,
+  fullyParallel: true,
+  forbidOnly: true,
+  projects: [
+    { name: 'fill', testMatch: 'fill.setup.ts', use },
+    { name: 'dark', testMatch: '*.spec.ts', dependencies: ['fill'], use: { ...use, colorScheme: 'dark' } },
+    { name: 'light', testMatch: '*.spec.ts', dependencies: ['fill'], use: { ...use, colorScheme: 'light' } },
+  ],
+});
