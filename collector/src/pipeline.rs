@@ -161,8 +161,16 @@ impl<S: Sink> Collector<S> {
         Ok(response(rejected, reject_message.or(warning)))
     }
 
+    /// Counts a request that was refused. What its sender is told may quote the request, so the log gets it only where the
+    /// fault is ours.
     pub(crate) fn count_refused(&self, signal: Signal, protocol: Protocol, refusal: &Refusal) {
         self.metrics.door(signal, protocol).count(Outcome::Refused(refusal.kind));
+        let (protocol, kind) = (protocol.word(), refusal.kind.word());
+        if refusal.kind == Kind::Internal {
+            tracing::error!(%signal, protocol, error = refusal.message(), "request failed");
+        } else {
+            tracing::debug!(%signal, protocol, kind, "request refused");
+        }
     }
 
     pub(crate) fn count_unrouted(&self) {

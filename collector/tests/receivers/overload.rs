@@ -153,7 +153,8 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
 async fn a_client_that_goes_away_gives_its_bytes_back() {
     let server = Server::start(Gate::new(9, None), CollectorConfig::default()).await;
     let mut stream = TcpStream::connect(server.address).await.expect("connects");
-    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"a\"";
+    let head =
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"a\"";
     stream.write_all(head.as_bytes()).await.expect("sends");
     until("the bytes are taken", || in_flight(&server) == 4).await;
     drop(stream);
