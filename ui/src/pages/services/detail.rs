@@ -23,6 +23,9 @@ use crate::parts::sort::{self, Header};
 use crate::parts::state::{NothingHere, answer};
 use crate::range::Window;
 
+/// Operations that are shown before all of them are asked for.
+const FEW: usize = 12;
+
 #[component]
 pub fn Detail() -> impl IntoView {
     let app = use_app();
@@ -138,6 +141,8 @@ fn latency(data: &ServiceDetail, window: Window) -> Plot {
 fn Operations(list: Vec<Operation>, own: Memo<String>, window: Window) -> impl IntoView {
     let app = use_app();
     let sort = sort::current(app, "-calls");
+    let total = list.len();
+    let all = RwSignal::new(total <= FEW);
     let sorted = move || {
         let mut rows = list.clone();
         sort.with(|(by, down)| {
@@ -153,6 +158,9 @@ fn Operations(list: Vec<Operation>, own: Memo<String>, window: Window) -> impl I
                 if *down { order.reverse() } else { order }
             });
         });
+        if !all.get() {
+            rows.truncate(FEW);
+        }
         rows
     };
     view! {
@@ -180,6 +188,7 @@ fn Operations(list: Vec<Operation>, own: Memo<String>, window: Window) -> impl I
                 }).collect_view()}</tbody>
             </table>
         </div>
+        <Show when=move || !all.get()><button type="button" class="button small" on:click=move |_| all.set(true)>{format!("All {total} operations")}</button></Show>
     }
 }
 

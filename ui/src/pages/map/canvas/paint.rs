@@ -77,7 +77,7 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
     }
     for node in graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)) {
         let stands_out = scene.near.is_none_or(|near| near.contains(&node.id));
-        context.set_global_alpha(if stands_out { 1.0 } else { 0.22 });
+        context.set_global_alpha(if stands_out { 1.0 } else { 0.32 });
         paint_node(context, node, scene, &palette);
     }
     context.set_global_alpha(1.0);
