@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use orrery_collector::decode::{DecodeLimits, decode};
 use orrery_model::Signal;
+use orrery_storage::batch_bytes;
 use prost::Message;
 
 #[global_allocator]
@@ -27,7 +28,10 @@ const START_NS: u64 = 1_700_000_000_000_000_000;
 
 fn main() {
     let rounds: usize = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(15);
-    println!("{:<28}{:>9}{:>15}{:>10}{:>15}", "", "B/record", "records/CPU-s", "MB/s", "prost alone");
+    println!(
+        "{:<28}{:>9}{:>15}{:>10}{:>15}{:>14}",
+        "", "B/record", "records/CPU-s", "MB/s", "prost alone", "B/row in RAM"
+    );
     for (name, shape) in [("spans, load A", Shape::A), ("spans, load B", Shape::B)] {
         let requests = load::requests(shape, RECORDS, PER_REQUEST, START_NS);
         let prost = |body: &[u8]| drop(black_box(ExportTraceServiceRequest::decode(body).expect("the load is OTLP")));
@@ -40,19 +44,21 @@ fn main() {
 
 fn report(name: &str, signal: Signal, requests: &[Vec<u8>], rounds: usize, prost: impl Fn(&[u8])) {
     let bytes: usize = requests.iter().map(Vec::len).sum();
-    let rows = |body: &[u8]| {
-        decode(signal, body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch.num_rows()
-    };
+    let batch =
+        |body: &[u8]| decode(signal, body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch;
+    let rows = |body: &[u8]| batch(body).num_rows();
     assert_eq!(requests.iter().map(|body| rows(body)).sum::<usize>(), RECORDS);
+    let memory: usize = requests.iter().map(|body| batch_bytes(&batch(body))).sum();
     let ours = best(rounds, || requests.iter().for_each(|body| assert!(black_box(rows(body)) > 0)));
     let theirs = best(rounds, || requests.iter().for_each(|body| prost(body)));
     let per_second = |seconds: f64| RECORDS as f64 / seconds;
     println!(
-        "{name:<28}{:>9.0}{:>15.0}{:>10.0}{:>15.0}",
+        "{name:<28}{:>9.0}{:>15.0}{:>10.0}{:>15.0}{:>14}",
         bytes as f64 / RECORDS as f64,
         per_second(ours),
         bytes as f64 / ours / 1e6,
-        per_second(theirs)
+        per_second(theirs),
+        memory / RECORDS
     );
 }
 

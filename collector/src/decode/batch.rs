@@ -28,6 +28,9 @@ pub(super) trait Records: Default {
     fn count(record: Wire<'_>) -> Result<u64, Fault>;
 
     fn columns(&mut self) -> Vec<(&'static str, &mut dyn Column)>;
+
+    /// Makes room for as many records in the columns that all of them fill.
+    fn reserve(&mut self, records: usize);
 }
 
 /// What a row tells of itself beside its columns.
@@ -88,6 +91,8 @@ pub(super) fn decode<R: Records>(
     let mut batch = Batch::new(signal, received_ns, limits);
     let mut records = R::default();
     let mut wire = Wire::new(body, check_text);
+    // No more room than rows may take in all: an element can be two bytes on the wire.
+    records.reserve(count_elements(wire)?.min(limits.batch_bytes / ROW_BYTES));
     loop {
         let at = wire.address();
         let Some(key) = wire.key()? else { break };
@@ -278,6 +283,24 @@ impl Batch {
     }
 }
 
+/// How many elements the lists of all scopes have: spans, log records or metrics.
+fn count_elements(mut request: Wire<'_>) -> Result<usize, Fault> {
+    let mut count = 0;
+    while let Some(key) = request.key()? {
+        if key != len(1) {
+            request.skip_value(key, 0)?;
+            continue;
+        }
+        each(request.message()?, |_, scope| {
+            each(scope, |_, _| {
+                count += 1;
+                Ok(())
+            })
+        })?;
+    }
+    Ok(count)
+}
+
 /// The message in field 1 of a group, empty without one, and the schema URL in field 3.
 fn shared_fields(group: Wire<'_>) -> Result<(Wire<'_>, &[u8]), Fault> {
     let (mut wire, mut shared, mut schema_url) = (group.checked(), None, &[][..]);
@@ -336,8 +359,15 @@ struct Repeat<'a> {
 }
 
 impl Repeat<'_> {
-    fn text_array<'v>(&self, runs: impl Iterator<Item = (Option<&'v [u8]>, usize)>) -> Result<ArrayRef, ArrowError> {
+    fn text_array<'v>(
+        &self,
+        runs: impl Iterator<Item = (Option<&'v [u8]>, usize)> + Clone,
+    ) -> Result<ArrayRef, ArrowError> {
         let (mut column, mut row) = (Text::default(), 0);
+        let bytes = runs.clone().map(|(value, rows)| value.map_or(0, |value| value.len() * rows)).sum();
+        if bytes > 0 {
+            column.reserve(self.rows, bytes);
+        }
         for (value, rows) in runs {
             if let Some(value) = value {
                 column.repeat(row, value, rows);
@@ -367,7 +397,7 @@ impl Repeat<'_> {
         &self,
         arrays: &mut [Option<ArrayRef>],
         name: &str,
-        runs: impl Iterator<Item = (Option<&'v [u8]>, usize)>,
+        runs: impl Iterator<Item = (Option<&'v [u8]>, usize)> + Clone,
     ) -> Result<(), ArrowError> {
         put(self.table, arrays, name, |_| self.text_array(runs))
     }
@@ -382,7 +412,7 @@ impl Repeat<'_> {
         put(self.table, arrays, name, |_| self.int_array(false, counts))
     }
 
-    fn attributes<'v, I: Iterator<Item = (&'v Shared, usize)>>(
+    fn attributes<'v, I: Iterator<Item = (&'v Shared, usize)> + Clone>(
         &self,
         arrays: &mut [Option<ArrayRef>],
         scope: Scope,
@@ -402,6 +432,7 @@ impl Repeat<'_> {
             [(scope.other_name(), (|maps| &maps.values) as fn(&Maps) -> &Map), (scope.types_name(), |maps| &maps.types)]
         {
             let (mut column, mut row) = (Map::default(), 0);
+            column.reserve(self.rows, runs().map(|(shared, rows)| (select(&shared.maps), rows)));
             for (shared, rows) in runs() {
                 column.repeat(row, select(&shared.maps), rows);
                 row += rows;

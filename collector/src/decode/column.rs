@@ -104,6 +104,7 @@ impl Offsets {
 
     fn finish(&mut self, rows: usize, end: usize) -> OffsetBuffer<i32> {
         let mut offsets = std::mem::take(&mut self.0);
+        offsets.reserve_exact(rows + 1 - offsets.len());
         offsets.resize(rows + 1, end as i32);
         OffsetBuffer::new(offsets.into())
     }
@@ -139,9 +140,14 @@ impl Text {
         &mut self.bytes
     }
 
+    /// Makes room for `rows` rows of `bytes` bytes in all.
+    pub fn reserve(&mut self, rows: usize, bytes: usize) {
+        self.offsets.0.reserve_exact(rows + 1);
+        self.bytes.reserve_exact(bytes);
+    }
+
     /// The same value for `times` rows.
     pub fn repeat(&mut self, row: usize, value: &[u8], times: usize) {
-        self.bytes.reserve(value.len() * times);
         for row in row..row + times {
             self.put(row, value);
         }
@@ -182,6 +188,10 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         Self { values: Vec::new(), valid: Bits::default(), nullable: false }
     }
 
+    pub fn reserve(&mut self, rows: usize) {
+        self.values.reserve_exact(rows);
+    }
+
     #[inline]
     pub fn put(&mut self, row: usize, value: T::Native) {
         if self.values.len() < row {
@@ -214,6 +224,7 @@ impl<T: ArrowPrimitiveType> Column for Numbers<T> {
             return Ok(Arc::new(PrimitiveArray::<T>::try_new(zeros.scalars(rows), nulls)?));
         }
         let mut values = std::mem::take(&mut self.values);
+        values.reserve_exact(rows - values.len());
         values.resize(rows, T::Native::default());
         let nulls = if self.nullable { self.valid.finish(rows) } else { None };
         Ok(Arc::new(PrimitiveArray::<T>::try_new(values.into(), nulls)?))
@@ -350,6 +361,11 @@ impl Strings {
         self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 
+    fn reserve(&mut self, entries: usize, bytes: usize) {
+        self.ends.reserve_exact(entries);
+        self.bytes.reserve_exact(bytes);
+    }
+
     /// Appends all of `other`, moved by as much as is here.
     fn append(&mut self, other: &Self) {
         let by = self.bytes.len() as i32;
@@ -410,14 +426,27 @@ impl Map {
         if other.keys.ends.is_empty() {
             return;
         }
-        self.keys.bytes.reserve(other.keys.bytes.len() * times);
-        self.values.bytes.reserve(other.values.bytes.len() * times);
         for row in row..row + times {
             let entries = self.keys.ends.len();
             self.offsets.begin(row, entries);
             self.keys.append(&other.keys);
             self.values.append(&other.values);
             self.null_values.extend(other.null_values.iter().map(|i| i + entries as u32));
+        }
+    }
+
+    /// Makes room for the entries of `other` `times` over, for each of `runs`.
+    pub fn reserve<'a>(&mut self, rows: usize, runs: impl Iterator<Item = (&'a Self, usize)>) {
+        let (mut entries, mut keys, mut values) = (0, 0, 0);
+        for (other, times) in runs {
+            entries += other.keys.ends.len() * times;
+            keys += other.keys.bytes.len() * times;
+            values += other.values.bytes.len() * times;
+        }
+        if entries > 0 {
+            self.offsets.0.reserve_exact(rows + 1);
+            self.keys.reserve(entries, keys);
+            self.values.reserve(entries, values);
         }
     }
 

@@ -74,6 +74,14 @@ impl Records for Logs {
             ("dropped_attributes_count", &mut self.dropped_attributes),
         ]
     }
+
+    fn reserve(&mut self, records: usize) {
+        self.timestamp.reserve(records);
+        self.time_source.reserve(records, records * "sent".len());
+        self.severity_number.reserve(records);
+        self.severity_text.reserve(records, records * "INFO".len());
+        self.body.reserve(records, 0);
+    }
 }
 
 impl Logs {

@@ -144,6 +144,15 @@ impl Records for Metrics {
         columns.extend(self.points.columns());
         columns
     }
+
+    /// A metric has at least one point as a rule.
+    fn reserve(&mut self, metrics: usize) {
+        self.timestamp.reserve(metrics);
+        self.time_source.reserve(metrics, metrics * "sent".len());
+        self.metric_name.reserve(metrics, 0);
+        self.kind.reserve(metrics, metrics * "GAUGE".len());
+        self.series_id.reserve(metrics, metrics * 32);
+    }
 }
 
 impl Metrics {

@@ -90,6 +90,18 @@ impl Records for Spans {
             ("dropped_links_count", &mut self.dropped_links),
         ]
     }
+
+    fn reserve(&mut self, records: usize) {
+        self.timestamp.reserve(records);
+        self.duration_ns.reserve(records);
+        self.time_source.reserve(records, records * "sent".len());
+        self.trace_id.reserve(records, records * 32);
+        self.span_id.reserve(records, records * 16);
+        self.parent_span_id.reserve(records, records * 16);
+        self.name.reserve(records, 0);
+        self.kind.reserve(records, records * "SERVER".len());
+        self.status_code.reserve(records, records * "UNSET".len());
+    }
 }
 
 impl Spans {
