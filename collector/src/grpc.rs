@@ -19,7 +19,7 @@ use tonic::metadata::MetadataValue;
 use crate::compression::Encoding;
 use crate::http::{refuse as refuse_http, routes as http_routes, unrouted as http_unrouted};
 use crate::metrics::Protocol;
-use crate::pipeline::{Collector, Payload, Sink};
+use crate::pipeline::{Collector, IDEMPOTENCY_KEY, Payload, Sink};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc;
 
@@ -120,7 +120,9 @@ async fn accept<S: Sink>(collector: &Collector<S>, signal: Signal, request: Requ
     let mut admission = collector.admit(&parts.extensions)?;
     let framed = collector.read(&mut body, PREFIX_BYTES, &mut admission).await?;
     let (encoding, wire) = unframe(framed, encoding)?;
-    let response = collector.receive(Payload { signal, protocol: Protocol::Grpc, encoding, wire }, admission).await?;
+    let idempotency_key = parts.headers.get(IDEMPOTENCY_KEY).cloned();
+    let payload = Payload { signal, protocol: Protocol::Grpc, encoding, wire, idempotency_key };
+    let response = collector.receive(payload, admission).await?;
     let mut message = BytesMut::with_capacity(PREFIX_BYTES + response.encoded_len());
     message.put_u8(0);
     message.put_u32(response.encoded_len() as u32);

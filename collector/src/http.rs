@@ -17,7 +17,7 @@ use crate::body;
 use crate::compression::Encoding;
 use crate::cors::{allow, cors};
 use crate::metrics::Protocol;
-use crate::pipeline::{Collector, Payload, Sink};
+use crate::pipeline::{Collector, IDEMPOTENCY_KEY, Payload, Sink};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::{self, ExportResponse};
 
@@ -162,7 +162,8 @@ async fn accept<S: Sink>(
         let encoding = content_encoding(&parts.headers)?;
         let mut admission = collector.admit(&parts.extensions)?;
         let wire = collector.read(body, 0, &mut admission).await?;
-        let payload = Payload { signal, protocol, encoding, wire };
+        let idempotency_key = parts.headers.get(IDEMPOTENCY_KEY).cloned();
+        let payload = Payload { signal, protocol, encoding, wire, idempotency_key };
         let response = collector.receive(payload, admission).await?;
         Ok((format, response))
     };

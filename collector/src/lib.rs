@@ -20,5 +20,5 @@ pub use self::http::http_router;
 pub use cors::cors;
 pub use grpc::{both_router, grpc_router};
 pub use metrics::{Metric, Metrics, Outcome, Protocol, Sample};
-pub use pipeline::{Collector, CollectorConfig, Sink};
+pub use pipeline::{Collector, CollectorConfig, IDEMPOTENCY_KEY, Sink};
 pub use refusal::{Kind, Refusal};

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 use http_body::Body;
 use orrery_model::{Clock, Identity, Role, Signal, TenantId};
 use orrery_storage::{Append, AppendError, Appended, Store};
@@ -21,6 +21,9 @@ use crate::json::{JsonLimits, transcode};
 use crate::metrics::{Metrics, Outcome, Protocol, Sample};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::{ExportResponse, PartialSuccess};
+
+/// The header, or gRPC metadata, by which a sender names a request (IETF draft-ietf-httpapi-idempotency-key-header).
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Where accepted rows go: the store, or in tests one that is full or slow.
 pub trait Sink: Send + Sync + 'static {
@@ -73,6 +76,9 @@ pub struct Payload {
     pub protocol: Protocol,
     pub encoding: Encoding,
     pub wire: Bytes,
+    /// What its sender named it by, if anything. Two requests with the same bytes are copies of one another only where
+    /// their names are the same too.
+    pub idempotency_key: Option<HeaderValue>,
 }
 
 /// What a request may still use up, and whose it is.
@@ -125,6 +131,7 @@ impl<S: Sink> Collector<S> {
     /// was stored.
     pub async fn receive(&self, payload: Payload, mut admission: Admission) -> Result<ExportResponse, Refusal> {
         let Payload { signal, protocol, .. } = payload;
+        let key = payload.idempotency_key.clone();
         let received_ns = self.clock.now_ns();
         let door = self.metrics.door(signal, protocol);
         door.wire_bytes.fetch_add(payload.wire.len() as u64, Relaxed);
@@ -133,7 +140,7 @@ impl<S: Sink> Collector<S> {
         door.request_bytes.fetch_add(body.len() as u64, Relaxed);
         let (decoded, hash) = by_weight(body.len(), || {
             let decoded = decode(signal, &body, received_ns, &self.config.decode)?;
-            let hash = (!decoded.untimed).then(|| body_hash(&admission.tenant, signal, &body));
+            let hash = (!decoded.untimed).then(|| body_hash(&admission.tenant, signal, key.as_ref(), &body));
             Ok::<_, Refusal>((decoded, hash))
         })?;
 
@@ -196,11 +203,15 @@ impl<S: Sink> Collector<S> {
 }
 
 /// What tells a copy of a request from another one. Hashed is what was sent, not what was accepted of it.
-fn body_hash(tenant: &TenantId, signal: Signal, body: &[u8]) -> u128 {
+fn body_hash(tenant: &TenantId, signal: Signal, key: Option<&HeaderValue>, body: &[u8]) -> u128 {
     let mut hasher = Xxh3::new();
     hasher.update(tenant.as_str().as_bytes());
     // No tenant's name holds this byte, so name and body cannot run into one another.
     hasher.update(&[0, signal as u8]);
+    if let Some(key) = key {
+        hasher.update(&(key.len() as u64).to_le_bytes());
+        hasher.update(key.as_bytes());
+    }
     hasher.update(body);
     hasher.digest128()
 }

@@ -66,7 +66,10 @@ impl<S: Sink> Server<S> {
 
     /// The same with a body that is compressed already, or pretends to be.
     pub async fn export_compressed(&self, door: Door, signal: Signal, encoding: &str, body: &[u8]) -> Verdict {
-        let request = export_request(door, signal, encoding, body);
+        self.send(door, signal, export_request(door, signal, encoding, body)).await
+    }
+
+    pub async fn send(&self, door: Door, signal: Signal, request: Request<Full<Bytes>>) -> Verdict {
         let answer = if door == Door::Grpc { self.http2(request).await } else { self.http1(request).await };
         Verdict::of(door, signal, &answer)
     }

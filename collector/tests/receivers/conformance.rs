@@ -1,7 +1,8 @@
 //! One table of requests and answers over every receiver: OTLP/gRPC, OTLP/HTTP with protobuf and with JSON, each signal,
 //! each compression, on real sockets with a real store behind them. Follows OTLP 1.11.
 
-use crate::common::{DOORS, Door, ENCODINGS, Lake, Verdict, body_for, compress, record, request_of};
+use crate::common::{DOORS, Door, ENCODINGS, Lake, Verdict, body_for, compress, export_request, record, request_of};
+use http::HeaderValue;
 use orrery_collector::{CollectorConfig, Kind, Outcome, Protocol};
 use orrery_model::Signal;
 
@@ -167,6 +168,23 @@ async fn the_same_request_is_the_same_through_every_door_and_compression() {
     for signal in Signal::ALL {
         let verdict = lake.server.export(Door::HttpProtobuf, signal, "identity", &empty_resource).await;
         assert_eq!(verdict, Verdict::accepted());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idempotency_key_tells_requests_of_the_same_bytes_apart() {
+    let lake = Lake::start(CollectorConfig::default()).await;
+    let mut rows = 0;
+    for door in DOORS {
+        let body = of_records(1, &["", ""])(door, Signal::Logs);
+        for (key, added) in [("first", 2), ("second", 2), ("first", 0)] {
+            let mut request = export_request(door, Signal::Logs, "identity", &body);
+            let key = HeaderValue::try_from(format!("{door:?}-{key}")).expect("a header");
+            request.headers_mut().insert("idempotency-key", key);
+            assert_eq!(lake.server.send(door, Signal::Logs, request).await, Verdict::accepted());
+            rows += added;
+            assert_eq!(lake.rows(Signal::Logs), rows, "{door:?}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use orrery_api::ErrorBody;
+use orrery_collector::IDEMPOTENCY_KEY;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body, http::Response};
 
@@ -53,14 +54,23 @@ impl Client {
     }
 
     pub fn post(&self, path: &str, body: &str, content_type: &str) -> Result<ureq::BodyReader<'static>> {
-        self.answered(self.send(path, body.as_bytes(), content_type))
+        self.answered(self.send(path, body.as_bytes(), content_type, None))
     }
 
-    /// One request and its answer, whatever its status.
-    pub fn send(&self, path: &str, body: &[u8], content_type: &str) -> Result<Response<Body>, ureq::Error> {
+    /// One request and its answer, whatever its status. The idempotency key tells it from another one with the same body.
+    pub fn send(
+        &self,
+        path: &str,
+        body: &[u8],
+        content_type: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Response<Body>, ureq::Error> {
         let mut request = self.agent.post(self.url(path)).header("content-type", content_type);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY, key);
         }
         request.send(body)
     }

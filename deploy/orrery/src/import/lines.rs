@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
 
 /// A line longer than this is refused: the server's own limit of a request is lower.
 pub const MAX_LINE_BYTES: u64 = 256 << 20;
@@ -26,6 +27,13 @@ pub struct Line {
 impl Line {
     pub fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.number)
+    }
+
+    /// Names the line to the server: a file may hold one request twice and mean both, while a line that is sent again is
+    /// to be absorbed.
+    pub fn idempotency_key(&self) -> String {
+        let digest = Sha256::digest(self.place().as_bytes());
+        digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

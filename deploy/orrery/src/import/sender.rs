@@ -56,10 +56,12 @@ impl Sender<'_> {
         if self.shift_ns != 0 {
             line.text = shift(&line.text, self.shift_ns);
         }
+        let key = line.idempotency_key();
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let (reason, retry_after) = match self.client.send(path(signal), &line.text, "application/json") {
+            let (reason, retry_after) = match self.client.send(path(signal), &line.text, "application/json", Some(&key))
+            {
                 Ok(response) if response.status() == 200 => {
                     let rejected = rejected(response.into_body());
                     self.tally.rejected.fetch_add(rejected.as_ref().map_or(0, |(n, _)| *n), Ordering::Relaxed);
