@@ -87,7 +87,11 @@ impl Seen {
     }
 }
 
-async fn count(session: &Session, signal: Signal, condition: &str) -> Result<(Vec<AttributeKey>, Option<String>), QueryError> {
+async fn count(
+    session: &Session,
+    signal: Signal,
+    condition: &str,
+) -> Result<(Vec<AttributeKey>, Option<String>), QueryError> {
     let total = records(session, signal, condition).await?;
     let columns = Scope::ALL.into_iter().flat_map(|scope| attribute_columns(signal, scope));
     let mut query = format!("SELECT {} FROM {signal} WHERE {condition}", select_list(columns));

@@ -1,8 +1,8 @@
 //! Typed reading of a batch's columns by name, whichever of Arrow's string layouts they come in. Never computes anything.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, MapArray, RecordBatch, StringArray,
-    StringViewArray, StructArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, MapArray,
+    RecordBatch, StringArray, StringViewArray, StructArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
 

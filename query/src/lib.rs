@@ -33,6 +33,6 @@ pub use engine::{Engine, QueryConfig, SnapshotSource};
 pub use error::QueryError;
 pub use filter::Filter;
 pub use router::router;
-pub use status::{ServerStatus, StatusSource};
 pub use session::{Session, SqlStream, quote};
+pub use status::{ServerStatus, StatusSource};
 pub use time::Window;

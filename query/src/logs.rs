@@ -93,14 +93,16 @@ pub async fn logs(
     conditions.extend(hex_id("trace_id", trace_id, 32)?);
     conditions.extend(hex_id("span_id", asked.take("span_id")?, 16)?);
     conditions.extend(asked.take("service")?.map(|id| is_service(&id)));
-    conditions.extend(asked.take("text")?.map(|text| format!("body ILIKE {}", quote(&format!("%{}%", escaped(&text))))));
+    conditions
+        .extend(asked.take("text")?.map(|text| format!("body ILIKE {}", quote(&format!("%{}%", escaped(&text))))));
     let filter = asked.take("filter")?;
     let limit = asked.limit("limit", LIMIT, MAX_LIMIT)?;
     let cursor = asked.take("cursor")?;
     asked.finish()?;
     let cursor = match cursor {
         Some(text) => Some(Cursor::parse(&text).ok_or_else(|| {
-            QueryError::bad_request("cursor is not one that an earlier page gave").with_hint("leave it out for the first page")
+            QueryError::bad_request("cursor is not one that an earlier page gave")
+                .with_hint("leave it out for the first page")
         })?),
         None => None,
     };
@@ -137,7 +139,8 @@ async fn find(session: &Session, search: Search) -> Result<Logs, QueryError> {
     let (mut records, more, partial) = page(session, &search).await?;
     let cursor = if more { records.last().map(|last| after(&records, last, search.cursor).text()) } else { None };
     let mut receipt = session.receipt();
-    receipt.sql = Some(format!("SELECT * FROM logs WHERE {} ORDER BY timestamp DESC LIMIT {}", search.condition, search.limit));
+    receipt.sql =
+        Some(format!("SELECT * FROM logs WHERE {} ORDER BY timestamp DESC LIMIT {}", search.condition, search.limit));
     receipt.partial = partial;
     Ok(Logs { logs: records.drain(..).map(|r| r.record).collect(), cursor, histogram, total, receipt })
 }
@@ -212,7 +215,8 @@ fn read(batch: Columns<'_>, found: &mut Vec<Found>) -> Result<(), QueryError> {
     let text = |name| batch.text(name);
     let (time, observed) = (batch.integers("timestamp")?, batch.integers("observed_timestamp")?);
     let (severity, flags) = (batch.integers("severity_number")?, batch.integers("flags")?);
-    let (source, trace, span, severity_text) = (text("time_source")?, text("trace_id")?, text("span_id")?, text("severity_text")?);
+    let (source, trace, span, severity_text) =
+        (text("time_source")?, text("trace_id")?, text("span_id")?, text("severity_text")?);
     let (body, body_type, event) = (text("body")?, text("body_type")?, text("event_name")?);
     let (scope_name, scope_version) = (text("scope_name")?, text("scope_version")?);
     let (service, namespace) = (text("service_name")?, text("service_namespace")?);

@@ -56,7 +56,9 @@ impl<'a> Attributes<'a> {
         for (key, column) in &self.promoted {
             let (value, value_type) = match column {
                 Value::Text(text) => (text.owned(i), None),
-                Value::Int(ints) => ((!ints.is_null(i)).then(|| ints.value(i).to_string()), Some(ValueType::Int.word().to_owned())),
+                Value::Int(ints) => {
+                    ((!ints.is_null(i)).then(|| ints.value(i).to_string()), Some(ValueType::Int.word().to_owned()))
+                }
             };
             if let Some(value) = value.filter(|v| was_sent(key, v, &all)) {
                 all.push(Attribute { key: (*key).to_owned(), value: Some(value), value_type });

@@ -72,7 +72,9 @@ fn check_sql(statement: &mut Sql) -> Result<(), QueryError> {
     match statement {
         Sql::Query(_) => attributes::syntax::statement(statement),
         Sql::Explain { statement, .. } => check_sql(statement),
-        Sql::ShowTables { .. } | Sql::ShowColumns { .. } | Sql::ShowFunctions { .. } | Sql::ExplainTable { .. } => Ok(()),
+        Sql::ShowTables { .. } | Sql::ShowColumns { .. } | Sql::ShowFunctions { .. } | Sql::ExplainTable { .. } => {
+            Ok(())
+        }
         other => Err(refusal(&other.to_string())),
     }
 }

@@ -110,7 +110,9 @@ fn table_status(signal: Signal, table: &TableSnapshot) -> TableStatus {
     let mut oldest = table.files.iter().map(|f| f.min_timestamp_ns).min();
     let mut newest = table.files.iter().map(|f| f.max_timestamp_ns).max();
     for batch in &table.memory {
-        let Some(times) = batch.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>()) else {
+        let Some(times) =
+            batch.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>())
+        else {
             continue;
         };
         debug_assert_eq!(times.null_count(), 0);

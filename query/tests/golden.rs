@@ -42,7 +42,8 @@ impl AsyncDB for Database {
 
 fn files() -> Vec<std::path::PathBuf> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the folder of golden files").map(|e| e.expect("readable").path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder of golden files").map(|e| e.expect("readable").path()).collect();
     files.sort();
     assert!(!files.is_empty());
     files
@@ -54,8 +55,11 @@ async fn golden_sql_gives_the_same_rows_in_every_placement() {
         let (engine, _folder) = fixture::engine(Placement::Memory);
         let mut runner = sqllogictest::Runner::new(|| async { Ok(Database(engine.clone())) });
         for file in files() {
-            let (validator, normalizer, columns) =
-                (sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
+            let (validator, normalizer, columns) = (
+                sqllogictest::default_validator,
+                sqllogictest::default_normalizer,
+                sqllogictest::default_column_validator,
+            );
             runner.update_test_file(&file, " ", validator, normalizer, columns).await.expect("updated");
         }
     }

@@ -142,7 +142,11 @@ fn expose(plan: &LogicalPlan, map: &Column, key: &str) -> Result<Option<(Logical
             let exposing = Projection::try_new(exprs, Arc::new(input))?;
             Ok(Some((LogicalPlan::Projection(exposing), column)))
         }
-        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::Join(_) | LogicalPlan::Window(_) => {
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Window(_) => {
             let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
             for input in &mut inputs {
                 if index_of(input.schema(), map).is_some()

@@ -23,7 +23,8 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// Ours before DataFusion's, whose type coercion would turn a comparison with a number into a cast that can fail.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(columns::AttributeColumns), Arc::new(numbers::TextAsNumber)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(columns::AttributeColumns), Arc::new(numbers::TextAsNumber)];
     rules.extend(Analyzer::new().rules);
     rules
 }

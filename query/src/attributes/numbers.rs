@@ -11,7 +11,9 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::expr::{InList, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, cast, lit, try_cast};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, cast, lit, try_cast,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 /// Integers up to here are exact as doubles, so that comparing with one as doubles is exact whatever the string holds.
@@ -72,7 +74,10 @@ fn condition(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
-        Expr::Between(between) if text(&between.expr, schema) && [&between.low, &between.high].iter().any(|e| other(e, schema).is_some()) => {
+        Expr::Between(between)
+            if text(&between.expr, schema)
+                && [&between.low, &between.high].iter().any(|e| other(e, schema).is_some()) =>
+        {
             let low = compared((*between.expr).clone(), Operator::GtEq, *between.low, schema);
             let both = low.and(compared(*between.expr, Operator::LtEq, *between.high, schema));
             Ok(Transformed::yes(if between.negated { Expr::Not(Box::new(both)) } else { both }))

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, cast, lit, try_cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
@@ -14,15 +16,31 @@ use crate::functions::{map_get, map_get::NAME as MAP_GET};
 
 /// Aggregates that mean numbers whatever they are given.
 const NUMERIC_AGGREGATES: &[&str] = &[
-    "sum", "avg", "mean", "stddev", "stddev_samp", "stddev_pop", "var", "var_samp", "var_pop", "var_population", "median",
-    "approx_median", "approx_percentile_cont", "percentile_cont",
+    "sum",
+    "avg",
+    "mean",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "var",
+    "var_samp",
+    "var_pop",
+    "var_population",
+    "median",
+    "approx_median",
+    "approx_percentile_cont",
+    "percentile_cont",
 ];
 
 #[derive(Debug)]
 pub(super) struct AttributePlanner;
 
 impl ExprPlanner for AttributePlanner {
-    fn plan_field_access(&self, raw: RawFieldAccessExpr, schema: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         let string_map = match raw.expr.get_type(schema)? {
             DataType::Map(entries, _) => {
                 matches!(entries.data_type(), DataType::Struct(fields) if fields[0].data_type() == &DataType::Utf8)

@@ -44,7 +44,17 @@ pub(super) fn names(key: &str) -> Vec<&str> {
 /// Where `attribute('k')` looks: among the resource's attributes for the keys that describe one, else among the item's.
 pub(super) fn scope(key: &str) -> Scope {
     const RESOURCE: &[&str] = &[
-        "service.", "telemetry.", "deployment.", "k8s.", "host.", "container.", "process.", "cloud.", "os.", "device.", "faas.instance",
+        "service.",
+        "telemetry.",
+        "deployment.",
+        "k8s.",
+        "host.",
+        "container.",
+        "process.",
+        "cloud.",
+        "os.",
+        "device.",
+        "faas.instance",
     ];
     let promoted = PROMOTED.iter().find(|p| p.key == key).map(|p| p.scope);
     let by_prefix = if RESOURCE.iter().any(|prefix| key.starts_with(prefix)) { Scope::Resource } else { Scope::Item };

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Select,
-    SelectItem, SetExpr, Statement, Subscript, Value, VisitMut, VisitorMut, visit_expressions,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Select, SelectItem, SetExpr, Statement, Subscript, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::QueryError;
@@ -49,7 +49,8 @@ impl VisitorMut for Rewriter {
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(
-                QueryError::bad_request("attribute takes one string literal").with_hint("attribute('http.request.method')"),
+                QueryError::bad_request("attribute takes one string literal")
+                    .with_hint("attribute('http.request.method')"),
             ),
         }
     }

@@ -71,7 +71,13 @@ struct Home {
 
 impl Home {
     fn of(value: Expr, value_type: ValueType) -> Self {
-        Self { subject: value.clone(), present: value.clone().is_not_null(), absent: value.clone().is_null(), value, value_type }
+        Self {
+            subject: value.clone(),
+            present: value.clone().is_not_null(),
+            absent: value.clone().is_null(),
+            value,
+            value_type,
+        }
     }
 
     fn text(self) -> Expr {
@@ -103,7 +109,9 @@ impl Values<'_> {
                 None => match self.virtual_of(&e) {
                     Some(column) => Transformed::new(self.value(column), true, TreeNodeRecursion::Jump),
                     None => match e {
-                        Expr::Column(c) if c.relation.is_some() => Transformed::yes(Expr::Column(Column::new_unqualified(c.name))),
+                        Expr::Column(c) if c.relation.is_some() => {
+                            Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))
+                        }
                         other => Transformed::no(other),
                     },
                 },
@@ -138,7 +146,9 @@ impl Values<'_> {
                 absent: column.eq(lit(UNKNOWN_SERVICE)),
                 value_type: ValueType::String,
             },
-            "deployment.environment.name" => Home::of(self.deployment_environment(column, promoted), promoted.value_type),
+            "deployment.environment.name" => {
+                Home::of(self.deployment_environment(column, promoted), promoted.value_type)
+            }
             _ => Home::of(column, promoted.value_type),
         }
     }
@@ -252,7 +262,8 @@ fn with_subject(expr: &Expr, subject: Expr) -> Expr {
 
 /// The predicate on an integer column: over integers where the literals are, so that files can answer it.
 fn on_integers(expr: &Expr, column: &Expr, number: Option<&DataType>, operands: &[&Expr]) -> Expr {
-    let equality = matches!(expr, Expr::InList(_) | Expr::BinaryExpr(BinaryExpr { op: Operator::Eq | Operator::NotEq, .. }));
+    let equality =
+        matches!(expr, Expr::InList(_) | Expr::BinaryExpr(BinaryExpr { op: Operator::Eq | Operator::NotEq, .. }));
     let integers: Option<Vec<i64>> = operands
         .iter()
         .map(|operand| {
@@ -261,7 +272,9 @@ fn on_integers(expr: &Expr, column: &Expr, number: Option<&DataType>, operands: 
                 Some(number) if number.is_numeric() => integral(value),
                 Some(_) => None,
                 // Text equals an integer's text only in the form that integers have.
-                None if equality => value.try_as_str().flatten().and_then(|t| t.parse::<i64>().ok().filter(|i| i.to_string() == t)),
+                None if equality => {
+                    value.try_as_str().flatten().and_then(|t| t.parse::<i64>().ok().filter(|i| i.to_string() == t))
+                }
                 None => None,
             }
         })
@@ -306,7 +319,9 @@ fn integral(value: &ScalarValue) -> Option<i64> {
 /// The condition without what can never make it true; `None` where nothing can.
 fn only_true(expr: Expr) -> Option<Expr> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => Some(only_true(*left)?.and(only_true(*right)?)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            Some(only_true(*left)?.and(only_true(*right)?))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => match (only_true(*left), only_true(*right)) {
             (Some(left), Some(right)) => Some(left.or(right)),
             (one, other) => one.or(other),

@@ -4,8 +4,8 @@
 use std::io::Write as _;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, GenericStringArray, MapArray, OffsetSizeTrait, PrimitiveArray,
-    RecordBatch, StringViewArray, StructArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, GenericStringArray, MapArray, OffsetSizeTrait,
+    PrimitiveArray, RecordBatch, StringViewArray, StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{self, DataType, TimeUnit};
@@ -227,7 +227,9 @@ struct Object {
 impl Object {
     fn new(structs: &StructArray) -> Result<Self, QueryError> {
         let named = structs.fields().iter().zip(structs.columns());
-        let fields = named.map(|(field, column)| Ok((field.name().clone(), cell(column)?))).collect::<Result<_, QueryError>>()?;
+        let fields = named
+            .map(|(field, column)| Ok((field.name().clone(), cell(column)?)))
+            .collect::<Result<_, QueryError>>()?;
         Ok(Self { structs: structs.clone(), fields })
     }
 }

@@ -83,7 +83,8 @@ impl Parquet {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
-        let writer = ArrowWriter::try_new(pending.clone(), Arc::clone(schema), Some(properties)).map_err(QueryError::internal)?;
+        let writer = ArrowWriter::try_new(pending.clone(), Arc::clone(schema), Some(properties))
+            .map_err(QueryError::internal)?;
         Ok(Self { writer: Some(writer), pending })
     }
 }

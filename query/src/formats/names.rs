@@ -27,7 +27,10 @@ pub fn sql_type(data_type: &DataType) -> String {
         DataType::Timestamp(TimeUnit::Millisecond, None) => "TIMESTAMP_MS".into(),
         DataType::Timestamp(TimeUnit::Second, None) => "TIMESTAMP_S".into(),
         DataType::Duration(_) | DataType::Interval(_) => "INTERVAL".into(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
             format!("DECIMAL({p}, {s})")
         }
         DataType::List(element)

@@ -37,7 +37,8 @@ pub(super) struct Json {
 
 impl Json {
     pub fn new(schema: &SchemaRef) -> Self {
-        let column = |f: &arrow::datatypes::FieldRef| SqlColumn { name: f.name().clone(), data_type: sql_type(f.data_type()) };
+        let column =
+            |f: &arrow::datatypes::FieldRef| SqlColumn { name: f.name().clone(), data_type: sql_type(f.data_type()) };
         Self { columns: schema.fields().iter().map(column).collect(), rows: 0 }
     }
 }

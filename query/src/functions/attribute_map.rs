@@ -6,7 +6,9 @@ use arrow::array::{Array, AsArray, MapBuilder, MapFieldNames, StringArray, Strin
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use orrery_model::schema::map_type;
 
 pub(crate) const NAME: &str = "attribute_map";
@@ -49,7 +51,10 @@ impl ScalarUDFImpl for AttributeMap {
             let ColumnarValue::Scalar(key) = &pair[0] else { return exec_err!("a key of attribute_map is no literal") };
             let values = arrow::compute::cast(&pair[1].to_array(rows)?, &DataType::Utf8)?;
             if values.null_count() < values.len() {
-                columns.push((key.try_as_str().flatten().unwrap_or_default().to_owned(), values.as_string::<i32>().clone()));
+                columns.push((
+                    key.try_as_str().flatten().unwrap_or_default().to_owned(),
+                    values.as_string::<i32>().clone(),
+                ));
             }
         }
         let map = map.as_map();

@@ -7,7 +7,9 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 pub(crate) const NAME: &str = "map_get";
 
@@ -35,7 +37,9 @@ impl ScalarUDFImpl for MapGet {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
             [DataType::Map(entries, _), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null] => {
-                let DataType::Struct(fields) = entries.data_type() else { unreachable!("a map's entries are a struct") };
+                let DataType::Struct(fields) = entries.data_type() else {
+                    unreachable!("a map's entries are a struct")
+                };
                 Ok(fields[1].data_type().clone())
             }
             [DataType::Null, _] => Ok(DataType::Utf8),
@@ -84,12 +88,19 @@ fn lookup<'a>(map: &MapArray, key: impl Fn(usize) -> Option<&'a str>) -> Result<
     }
     let mut indices = UInt32Builder::with_capacity(map.len());
     for row in 0..map.len() {
-        indices.append_option(key(row).and_then(|key| position(map, &keys, row, key)).map(|i| u32::try_from(i).expect("offsets are i32")));
+        indices.append_option(
+            key(row).and_then(|key| position(map, &keys, row, key)).map(|i| u32::try_from(i).expect("offsets are i32")),
+        );
     }
     Ok(take(map.values(), &indices.finish(), None)?)
 }
 
-fn texts<'a>(map: &MapArray, keys: &StringArray, values: &StringArray, key: impl Fn(usize) -> Option<&'a str>) -> StringArray {
+fn texts<'a>(
+    map: &MapArray,
+    keys: &StringArray,
+    values: &StringArray,
+    key: impl Fn(usize) -> Option<&'a str>,
+) -> StringArray {
     let mut found = StringBuilder::with_capacity(map.len(), 0);
     for row in 0..map.len() {
         match key(row).and_then(|key| position(map, keys, row, key)) {

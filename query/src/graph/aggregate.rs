@@ -71,7 +71,9 @@ pub fn aggregate(spans: &SpanSet, lineage: &Lineage, classifier: &Classifier<'_>
         match classifier.classify(i) {
             Class::Pending => pending += 1,
             Class::Uncounted => {}
-            Class::Counted { edge, client, unpaired } => count(spans, totals.entry(edge).or_default(), i, client, unpaired),
+            Class::Counted { edge, client, unpaired } => {
+                count(spans, totals.entry(edge).or_default(), i, client, unpaired)
+            }
         }
     }
     let mut nodes: HashMap<NodeKey, Node> = HashMap::new();
@@ -162,7 +164,9 @@ pub fn node_id(spans: &SpanSet, key: NodeKey) -> String {
     let text = |s| spans.symbols.text(s);
     match key {
         NodeKey::Service(id) => format!("service:{}", text(id)),
-        NodeKey::Database(system, place) => format!("database:{}/{}", or_unknown(text(system)), or_unknown(text(place))),
+        NodeKey::Database(system, place) => {
+            format!("database:{}/{}", or_unknown(text(system)), or_unknown(text(place)))
+        }
         NodeKey::Messaging(system, to) => format!("messaging:{}/{}", or_unknown(text(system)), or_unknown(text(to))),
         NodeKey::External(host) => format!("external:{}", text(host)),
         NodeKey::User => "user".to_owned(),
@@ -179,7 +183,9 @@ fn node(spans: &SpanSet, key: NodeKey) -> Node {
         NodeKey::Database(system, place) => {
             (NodeKind::Database, or_unknown(text(place)), None, Some(or_unknown(text(system))))
         }
-        NodeKey::Messaging(system, to) => (NodeKind::Messaging, or_unknown(text(to)), None, Some(or_unknown(text(system)))),
+        NodeKey::Messaging(system, to) => {
+            (NodeKind::Messaging, or_unknown(text(to)), None, Some(or_unknown(text(system))))
+        }
         NodeKey::External(host) => (NodeKind::External, text(host), None, None),
         NodeKey::User => (NodeKind::User, "user", None, None),
     };

@@ -5,7 +5,7 @@ use hashbrown::{HashMap, HashSet};
 use orrery_api::EdgeKind;
 
 use super::known::Known;
-use crate::spans::{Kind, LinkTarget, Lineage, Operation, SpanSet, Symbol};
+use crate::spans::{Kind, Lineage, LinkTarget, Operation, SpanSet, Symbol};
 
 /// A CLIENT without an answer is pending for this long after its end, since the callee's spans may be on their way.
 pub const PENDING_NS: i64 = 30_000_000_000;
@@ -202,9 +202,8 @@ type SiblingKey = (u32, u64, Symbol, Symbol);
 /// The `create` spans beside their `send`, and the `receive` spans beside their `process`: one is the parent of the
 /// other, links to it, is its sibling for the same destination, or links to the same message.
 fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
-    let with = |wanted: Operation| {
-        (0..s.len()).filter(move |&i| s.semantics(i).operation == wanted).collect::<Vec<usize>>()
-    };
+    let with =
+        |wanted: Operation| (0..s.len()).filter(move |&i| s.semantics(i).operation == wanted).collect::<Vec<usize>>();
     let mut found = HashSet::new();
     for (minor, major) in [(Operation::Create, Operation::Send), (Operation::Receive, Operation::Process)] {
         let minors = with(minor);

@@ -6,11 +6,11 @@ use orrery_model::Signal;
 
 use super::classify::{Classifier, answered, messaging_role, peers};
 use super::known::{Known, names_of};
+use crate::columns::Columns;
 use crate::spans::load::{Services, Want, in_traces, load};
 use crate::spans::{Kind, Lineage, SpanSet, Symbol};
 use crate::time::timestamp_sql;
 use crate::{QueryError, Session, Window, quote};
-use crate::columns::Columns;
 
 /// A child is looked for beyond the window's ends where its parent's time, widened by this, reaches over them.
 const MARGIN_NS: i64 = 60_000_000_000;

@@ -44,8 +44,11 @@ pub async fn edge_spans(
     let hint = "edge is the id of an edge as service-graph gives it";
     let Some(edge) = edge else { return Err(QueryError::bad_request("edge is missing").with_hint(hint)) };
     if !is_edge_id(&edge) {
-        return Err(QueryError::bad_request(format!("edge: {:?} is no edge id", edge.chars().take(80).collect::<String>()))
-            .with_hint(hint));
+        return Err(QueryError::bad_request(format!(
+            "edge: {:?} is no edge id",
+            edge.chars().take(80).collect::<String>()
+        ))
+        .with_hint(hint));
     }
     let work = Arc::clone(&engine);
     engine.run(async move { find(&work, &identity, window, filter.as_deref(), edge, limit).await }).await.map(Json)

@@ -75,14 +75,22 @@ pub(super) async fn infos(session: &Session, condition: &str) -> Result<Vec<Metr
     for batch in session.collect(&query).await?.0 {
         let batch = Columns(&batch);
         let text = |name| batch.text(name);
-        let (name, kind, unit, temporality) = (text("metric_name")?, text("type")?, text("unit")?, text("temporality")?);
-        let (service, namespace, description) = (text("service_name")?, text("service_namespace")?, text("description")?);
+        let (name, kind, unit, temporality) =
+            (text("metric_name")?, text("type")?, text("unit")?, text("temporality")?);
+        let (service, namespace, description) =
+            (text("service_name")?, text("service_namespace")?, text("description")?);
         let monotonic = batch.bools("is_monotonic")?;
-        let (series, points, last) = (batch.integers("series")?, batch.integers("points")?, batch.integers("last_seen")?);
+        let (series, points, last) =
+            (batch.integers("series")?, batch.integers("points")?, batch.integers("last_seen")?);
         for i in 0..batch.0.num_rows() {
             let is_monotonic = (!arrow::array::Array::is_null(monotonic, i)).then(|| monotonic.value(i));
-            let key: Key =
-                (name.or_empty(i).to_owned(), kind.or_empty(i).to_owned(), unit.owned(i), temporality.owned(i), is_monotonic);
+            let key: Key = (
+                name.or_empty(i).to_owned(),
+                kind.or_empty(i).to_owned(),
+                unit.owned(i),
+                temporality.owned(i),
+                is_monotonic,
+            );
             let (info, last_ns) = found.entry(key).or_insert_with(|| {
                 let info = MetricInfo {
                     name: name.or_empty(i).to_owned(),
@@ -113,6 +121,8 @@ pub(super) async fn infos(session: &Session, condition: &str) -> Result<Vec<Metr
         info
     };
     let mut all: Vec<MetricInfo> = found.into_values().map(finish).collect();
-    all.sort_by(|a, b| (&a.name, &a.metric_type, &a.unit, &a.temporality).cmp(&(&b.name, &b.metric_type, &b.unit, &b.temporality)));
+    all.sort_by(|a, b| {
+        (&a.name, &a.metric_type, &a.unit, &a.temporality).cmp(&(&b.name, &b.metric_type, &b.unit, &b.temporality))
+    });
     Ok(all)
 }

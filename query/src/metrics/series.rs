@@ -98,8 +98,7 @@ pub async fn series(
     let collected = collect(session, &kind).await?;
     let step_ns = (window.width_ns() / STEPS).max(MIN_STEP_NS);
     let total = collected.len() as u64;
-    let mut all: Vec<(f64, Series)> =
-        collected.into_iter().map(|(id, c)| reduce(id, c, window, step_ns)).collect();
+    let mut all: Vec<(f64, Series)> = collected.into_iter().map(|(id, c)| reduce(id, c, window, step_ns)).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.series_id.cmp(&b.1.series_id)));
     all.truncate(limit);
     let mut receipt = session.receipt();
@@ -126,7 +125,10 @@ fn shown_of(kind: &str, temporality: Option<&str>, monotonic: Option<bool>) -> S
 
 fn shown_words(metric: &MetricInfo) -> String {
     let unit = metric.unit.as_deref().filter(|u| *u != "1").unwrap_or_default();
-    match (shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic), metric.metric_type.as_str()) {
+    match (
+        shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic),
+        metric.metric_type.as_str(),
+    ) {
         (Shown::Last, _) => format!("last value {unit}"),
         (Shown::Mean, _) => format!("mean {unit}"),
         (_, "SUM") => format!("increase {unit}/s"),
@@ -149,7 +151,9 @@ async fn collect(session: &Session, condition: &str) -> Result<HashMap<String, C
         let batch = batch?;
         points += batch.num_rows();
         if points > MAX_POINTS {
-            return Err(QueryError::MemoryExceeded { message: format!("the metric has more than {MAX_POINTS} points in the window") });
+            return Err(QueryError::MemoryExceeded {
+                message: format!("the metric has more than {MAX_POINTS} points in the window"),
+            });
         }
         read(Columns(&batch), &mut found)?;
     }
@@ -337,16 +341,10 @@ fn add(buckets: &mut Buckets, b: &RawBuckets, before: Option<&RawBuckets>) {
     // A histogram that changed its scale is taken as if it had begun anew.
     let before = before.filter(|p| p.scale == Some(scale));
     let shift = |now: i32, then: Option<i32>| then.map_or(0, |t| i64::from(now) - i64::from(t));
-    let positive = less(
-        &b.positive.1,
-        before.map(|p| p.positive.1.as_slice()),
-        shift(b.positive.0, before.map(|p| p.positive.0)),
-    );
-    let negative = less(
-        &b.negative.1,
-        before.map(|p| p.negative.1.as_slice()),
-        shift(b.negative.0, before.map(|p| p.negative.0)),
-    );
+    let positive =
+        less(&b.positive.1, before.map(|p| p.positive.1.as_slice()), shift(b.positive.0, before.map(|p| p.positive.0)));
+    let negative =
+        less(&b.negative.1, before.map(|p| p.negative.1.as_slice()), shift(b.negative.0, before.map(|p| p.negative.0)));
     buckets.add_exponential(scale, b.positive.0, &positive, false);
     buckets.add_exponential(scale, b.negative.0, &negative, true);
     buckets.add(0.0, 0.0, (b.zeros - before.map_or(0.0, |p| p.zeros)).max(0.0));

@@ -6,7 +6,9 @@ use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
 
 use super::semantics::RawSemantics;
-use super::{Kind, LinkTarget, NewSpan, Semantics, SpanSet, Symbol, parse_span_id, parse_trace_id, sampling_weight, trace_id_hex};
+use super::{
+    Kind, LinkTarget, NewSpan, Semantics, SpanSet, Symbol, parse_span_id, parse_trace_id, sampling_weight, trace_id_hex,
+};
 use crate::columns::{Columns, Integers, Text, field, range, structs};
 use crate::records::select_list;
 use crate::{QueryError, Session};
@@ -54,8 +56,17 @@ pub async fn load(
     counted: &str,
     want: Want,
 ) -> Result<(), QueryError> {
-    let mut columns =
-        vec!["timestamp", "duration_ns", "trace_id", "span_id", "parent_span_id", "kind", "status_code", "service_name", "service_namespace"];
+    let mut columns = vec![
+        "timestamp",
+        "duration_ns",
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "kind",
+        "status_code",
+        "service_name",
+        "service_namespace",
+    ];
     if want.names {
         columns.push("name");
     }
@@ -74,7 +85,9 @@ pub async fn load(
         let batch = batch?;
         push_batch(set, Columns(&batch), &mut services, want)?;
         if set.len() > MAX_SPANS {
-            return Err(QueryError::MemoryExceeded { message: format!("more than {MAX_SPANS} spans are needed at once") });
+            return Err(QueryError::MemoryExceeded {
+                message: format!("more than {MAX_SPANS} spans are needed at once"),
+            });
         }
     }
     Ok(())

@@ -220,8 +220,13 @@ impl SpanSet {
 
     /// The parent of each span.
     pub fn lineage(&self) -> Lineage {
-        let ids =
-            lineage::Ids { trace: &self.trace, span: &self.span, parent: &self.parent, kind: &self.kind, service: &self.service };
+        let ids = lineage::Ids {
+            trace: &self.trace,
+            span: &self.span,
+            parent: &self.parent,
+            kind: &self.kind,
+            service: &self.service,
+        };
         lineage::resolve(&ids, &self.index)
     }
 }

@@ -110,7 +110,8 @@ impl<'a> Nodes<'a> {
     pub fn node(&self, i: usize, origin_ns: i64) -> Result<SpanNode, QueryError> {
         let start_ns = self.start_ns(i);
         let owned = |at: usize| self.text[at].owned(i);
-        let [resource_attributes, scope_attributes, attributes] = [0, 1, 2].map(|scope: usize| self.attributes[scope].row(i));
+        let [resource_attributes, scope_attributes, attributes] =
+            [0, 1, 2].map(|scope: usize| self.attributes[scope].row(i));
         Ok(SpanNode {
             trace_id: self.trace_id(i).to_owned(),
             span_id: self.span_id(i).to_owned(),

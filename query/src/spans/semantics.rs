@@ -145,7 +145,8 @@ mod tests {
         for (url, host) in urls {
             assert_eq!(url_host(url), host, "{url}");
         }
-        for (address, host) in [("a:80", "a"), ("a", "a"), ("::1", "::1"), ("[::1]:5", "::1"), ("1.2.3.4:5", "1.2.3.4")] {
+        for (address, host) in [("a:80", "a"), ("a", "a"), ("::1", "::1"), ("[::1]:5", "::1"), ("1.2.3.4:5", "1.2.3.4")]
+        {
             assert_eq!(without_port(address), host);
         }
         assert!(is_loopback("127.0.0.1:80") && is_loopback("LocalHost") && is_loopback("::1") && !is_loopback("cart"));

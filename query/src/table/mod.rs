@@ -85,7 +85,13 @@ impl SignalTable {
     }
 
     /// What to read and to compute of one place; `None` where no row of it can be in.
-    fn part(&self, state: &dyn Session, projection: &[usize], filters: &[Expr], values: &Values<'_>) -> Result<Option<Part>> {
+    fn part(
+        &self,
+        state: &dyn Session,
+        projection: &[usize],
+        filters: &[Expr],
+        values: &Values<'_>,
+    ) -> Result<Option<Part>> {
         let mut conditions = Vec::with_capacity(filters.len());
         for filter in filters {
             match values.condition(filter.clone())? {

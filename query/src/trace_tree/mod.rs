@@ -136,8 +136,7 @@ pub(crate) struct Forest {
 impl Forest {
     fn of(spans: &[TreeSpan], lineage: &Lineage) -> Self {
         let n = spans.len();
-        let mut parent: Vec<u32> =
-            (0..n).map(|i| lineage.parent(i).map_or(NONE, |p| p as u32)).collect();
+        let mut parent: Vec<u32> = (0..n).map(|i| lineage.parent(i).map_or(NONE, |p| p as u32)).collect();
         let mut by_start: Vec<u32> = (0..n as u32).collect();
         by_start.sort_by_key(|&i| {
             let s = &spans[i as usize];
@@ -235,6 +234,7 @@ fn self_ns(spans: &[TreeSpan], forest: &Forest, i: usize) -> i64 {
 /// CLIENT that waited for it and running no longer than that, ends after it.
 fn is_skewed(parent: &TreeSpan, child: &TreeSpan) -> bool {
     let before = parent.start_ns.saturating_sub(child.start_ns) > CLOCK_TOLERANCE_NS;
-    let waited_for = parent.kind == Kind::Client && child.kind == Kind::Server && child.duration_ns <= parent.duration_ns;
+    let waited_for =
+        parent.kind == Kind::Client && child.kind == Kind::Server && child.duration_ns <= parent.duration_ns;
     before || (waited_for && end(child).saturating_sub(end(parent)) > CLOCK_TOLERANCE_NS)
 }

@@ -32,8 +32,15 @@ fn shown(input: &[TreeSpan], tree: &Tree) -> String {
     for node in &tree.nodes {
         let id: Vec<u8> = input[node.span].span.to_be_bytes().into_iter().filter(|b| *b > 0).collect();
         let kind = &input[node.span].kind.word()[..1];
-        write!(text, "{}{} {kind} sub={} self={}", "  ".repeat(node.depth as usize), String::from_utf8_lossy(&id), node.subtree, ms(node.self_ns))
-            .expect("a string takes all");
+        write!(
+            text,
+            "{}{} {kind} sub={} self={}",
+            "  ".repeat(node.depth as usize),
+            String::from_utf8_lossy(&id),
+            node.subtree,
+            ms(node.self_ns)
+        )
+        .expect("a string takes all");
         for (start, duration) in &node.critical {
             write!(text, " [{}+{}]", ms(*start), ms(*duration)).expect("a string takes all");
         }
@@ -41,15 +48,23 @@ fn shown(input: &[TreeSpan], tree: &Tree) -> String {
         text.push_str(if node.clock_skew { " skew" } else { "" });
         text.push('\n');
     }
-    writeln!(text, "{}+{} complete={:.2} copies={}", ms(tree.start_ns), ms(tree.end_ns - tree.start_ns), tree.completeness, tree.copies)
-        .expect("a string takes all");
+    writeln!(
+        text,
+        "{}+{} complete={:.2} copies={}",
+        ms(tree.start_ns),
+        ms(tree.end_ns - tree.start_ns),
+        tree.completeness,
+        tree.copies
+    )
+    .expect("a string takes all");
     text
 }
 
 fn check(name: &str, input: &str, expected: &str) {
     let input = spans(input);
     let found = shown(&input, &build(&input));
-    let lines = |t: &str| t.lines().map(str::trim_end).filter(|l| !l.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let lines =
+        |t: &str| t.lines().map(str::trim_end).filter(|l| !l.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(lines(&found), lines(expected), "{name}:\n{found}");
 }
 
@@ -59,12 +74,22 @@ fn shapes() {
         (
             "one after the other, with gaps",
             "a<- S/x 0+10\n b<a I/x 1+3\n c<a I/x 5+4",
-            &["a S sub=3 self=3 [0+1] [4+1] [9+1]", "  b I sub=1 self=3 [1+3]", "  c I sub=1 self=4 [5+4]", "0+10 complete=1.00 copies=0"],
+            &[
+                "a S sub=3 self=3 [0+1] [4+1] [9+1]",
+                "  b I sub=1 self=3 [1+3]",
+                "  c I sub=1 self=4 [5+4]",
+                "0+10 complete=1.00 copies=0",
+            ],
         ),
         (
             "in parallel: only the last to finish is critical, self time subtracts the union",
             "a<- S/x 0+10\n b<a I/x 1+6\n c<a I/x 2+7",
-            &["a S sub=3 self=2 [0+2] [9+1]", "  b I sub=1 self=6", "  c I sub=1 self=7 [2+7]", "0+10 complete=1.00 copies=0"],
+            &[
+                "a S sub=3 self=2 [0+2] [9+1]",
+                "  b I sub=1 self=6",
+                "  c I sub=1 self=7 [2+7]",
+                "0+10 complete=1.00 copies=0",
+            ],
         ),
         (
             "a child outlives its parent: cut for the path, whole for itself",
@@ -146,7 +171,12 @@ fn shapes() {
 fn fifty_thousand_spans_of_any_shape_are_quick_and_the_path_covers_the_root() {
     let n = 50_000_u64;
     type Shape = (&'static str, fn(u64) -> u64);
-    let shapes: [Shape; 4] = [("chain", |i| i), ("star", |_| 1), ("binary", |i| i.div_ceil(2)), ("cycle", |i| if i == 0 { 50_000 } else { i })];
+    let shapes: [Shape; 4] = [
+        ("chain", |i| i),
+        ("star", |_| 1),
+        ("binary", |i| i.div_ceil(2)),
+        ("cycle", |i| if i == 0 { 50_000 } else { i }),
+    ];
     for (name, parent) in shapes {
         let spans: Vec<TreeSpan> = (0..n)
             .map(|i| TreeSpan {

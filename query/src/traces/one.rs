@@ -42,8 +42,9 @@ async fn find(engine: &Engine, identity: &Identity, id: String) -> Result<Trace,
     let session = engine.session(identity).await?;
     let (tree_spans, mut nodes, partial) = read(&session, &id).await?;
     if nodes.is_empty() {
-        return Err(QueryError::not_found(format!("no span of trace {id} is stored"))
-            .with_hint("spans are visible as soon as they are acknowledged; is the exporter still sending, or did it fail?"));
+        return Err(QueryError::not_found(format!("no span of trace {id} is stored")).with_hint(
+            "spans are visible as soon as they are acknowledged; is the exporter still sending, or did it fail?",
+        ));
     }
     let logs = log_counts(&session, &id).await?;
     let tree = build(&tree_spans);
@@ -79,7 +80,11 @@ async fn read(session: &Session, id: &str) -> Result<(Vec<TreeSpan>, Vec<SpanNod
         let nodes = Nodes::of(Columns(&batch))?;
         for i in 0..batch.num_rows() {
             if spans.len() == MAX_SPANS {
-                return Ok((tree, spans, Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them"))));
+                return Ok((
+                    tree,
+                    spans,
+                    Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them")),
+                ));
             }
             let next = services.len() as u32;
             let service = *services.entry(nodes.service_id(i)).or_insert(next);

@@ -85,9 +85,10 @@ impl Server {
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut url = |name: &str| {
-            lines.by_ref().map_while(Result::ok).find_map(|line| {
-                line.trim().strip_prefix(name).map(|url| url.trim().to_owned())
-            })
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .find_map(|line| line.trim().strip_prefix(name).map(|url| url.trim().to_owned()))
         };
         match (url("dashboard"), url("OTLP/gRPC"), url("OTLP/HTTP")) {
             (Some(http), Some(otlp_grpc), Some(otlp_http)) => {

@@ -1,0 +1,91 @@
+//! The requests a measurement sends, made before it starts: the generated loads and the TrainTicket day.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use orrery_collector::json::{JsonLimits, transcode};
+use orrery_model::Signal;
+use prost::Message;
+
+#[path = "../../../../collector/benches/load.rs"]
+mod load;
+
+pub const RECORDS_PER_REQUEST: usize = 512;
+
+/// Those of any request the server takes.
+const LIMITS: JsonLimits = JsonLimits { bytes: 64 << 20, value_depth: 64 };
+
+pub struct Load {
+    /// `traces`, `logs` or `metrics`, as in the receivers' paths.
+    pub signal: &'static str,
+    pub table: &'static str,
+    pub requests: Vec<Bytes>,
+    pub records: usize,
+}
+
+/// The load of that name; `records` counts for the generated ones.
+pub fn make(name: &str, records: usize) -> Load {
+    let shape = match name {
+        "a" => load::Shape::A,
+        "b" => load::Shape::B,
+        "logs" => return train_ticket("logs", "logs", Signal::Logs, "logRecords"),
+        "metrics" => return train_ticket("metrics", "metrics", Signal::Metrics, "dataPoints"),
+        other => panic!("no load {other}; there are a, b, logs and metrics"),
+    };
+    let requests = load::requests(shape, records, RECORDS_PER_REQUEST, now_ns());
+    Load { signal: "traces", table: "spans", requests: requests.into_iter().map(Bytes::from).collect(), records }
+}
+
+/// A request with one span of the given trace id, in hex.
+pub fn probe(trace_id: &str) -> Vec<u8> {
+    let bytes: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&trace_id[2 * i..2 * i + 2], 16).expect("hex")).collect();
+    let span = Span {
+        span_id: bytes[8..].to_vec(),
+        trace_id: bytes,
+        name: "probe".into(),
+        start_time_unix_nano: now_ns(),
+        end_time_unix_nano: now_ns() + 1,
+        ..Default::default()
+    };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..Default::default() }];
+    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
+        .encode_to_vec()
+}
+
+fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+}
+
+/// The recorded day, a request a line, as protobuf.
+fn train_ticket(file: &str, signal: &'static str, kind: Signal, records_key: &str) -> Load {
+    let shared = std::env::var("ORRERY_SHARED")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into());
+    let path = Path::new(&shared).join(format!("data/trainticket-2023-01-29/{file}.jsonl.zst"));
+    let source = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let lines = std::io::BufReader::new(zstd::Decoder::new(source).expect("zstd")).lines();
+    let mut records = 0;
+    let requests = lines.map(|line| {
+        let line = line.expect("a line");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        records += count(&value, records_key);
+        Bytes::from(transcode(kind, line.as_bytes(), LIMITS).expect("OTLP/JSON").protobuf)
+    });
+    let requests = requests.collect();
+    Load { signal, table: signal, requests, records }
+}
+
+/// The elements of all arrays of that name.
+fn count(value: &serde_json::Value, name: &str) -> usize {
+    match value {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .map(|(key, field)| if key == name { field.as_array().map_or(0, Vec::len) } else { count(field, name) })
+            .sum(),
+        serde_json::Value::Array(elements) => elements.iter().map(|e| count(e, name)).sum(),
+        _ => 0,
+    }
+}
