@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::Budget;
+use crate::table::FileKeys;
 use crate::{QueryError, Session};
 
 /// Where snapshots come from: the store, or a test's own batches and files.
@@ -26,6 +27,17 @@ impl SnapshotSource for Store {
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot> {
         Self::snapshot(self, tenant)
     }
+}
+
+/// What the engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Sessions that hold a place.
+    pub sessions: usize,
+    /// Tasks of queries that are planned or run.
+    pub tasks: usize,
+    /// Working memory that queries hold, bytes.
+    pub memory_bytes: usize,
 }
 
 /// The engine's limits.
@@ -73,6 +85,7 @@ pub struct Engine {
     shared: Arc<RuntimeEnv>,
     budget: Arc<Budget>,
     permits: Arc<Semaphore>,
+    file_keys: Arc<FileKeys>,
     runtime: OwnRuntime,
 }
 
@@ -105,6 +118,7 @@ impl Engine {
             shared,
             budget: Arc::new(Budget::new(config.memory_bytes)),
             permits: Arc::new(Semaphore::new(config.max_concurrent.max(1))),
+            file_keys: Arc::new(FileKeys::default()),
             runtime: OwnRuntime(Some(runtime)),
             config,
         }))
@@ -143,12 +157,25 @@ impl Engine {
         &self.config
     }
 
+    /// What runs at this moment.
+    pub fn activity(&self) -> Activity {
+        Activity {
+            sessions: self.config.max_concurrent.max(1).saturating_sub(self.permits.available_permits()),
+            tasks: self.handle().metrics().num_alive_tasks(),
+            memory_bytes: self.budget.used(),
+        }
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<RuntimeEnv> {
         &self.shared
     }
 
     pub(crate) const fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    pub(crate) const fn file_keys(&self) -> &Arc<FileKeys> {
+        &self.file_keys
     }
 
     pub(crate) fn handle(&self) -> Handle {

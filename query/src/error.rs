@@ -117,7 +117,10 @@ fn classify(error: &DataFusionError) -> QueryError {
         DataFusionError::ResourcesExhausted(message) => QueryError::MemoryExceeded { message: first_line(message) },
         DataFusionError::ArrowError(inner, _) => classify_arrow(inner),
         DataFusionError::SQL(inner, _) => QueryError::bad_request(inner.to_string()),
-        DataFusionError::SchemaError(inner, _) => QueryError::bad_request(inner.to_string()),
+        // Without the list of all columns.
+        DataFusionError::SchemaError(inner, _) => {
+            QueryError::bad_request(inner.to_string().split("\nValid fields are").next().unwrap_or_default())
+        }
         DataFusionError::Plan(message)
         | DataFusionError::NotImplemented(message)
         | DataFusionError::Configuration(message)

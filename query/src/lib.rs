@@ -29,7 +29,7 @@ pub mod time;
 pub mod trace_tree;
 pub mod traces;
 
-pub use engine::{Engine, QueryConfig, SnapshotSource};
+pub use engine::{Activity, Engine, QueryConfig, SnapshotSource};
 pub use error::QueryError;
 pub use filter::Filter;
 pub use router::router;

@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// Integers up to here are exact as doubles, so that comparing with one as doubles is exact whatever the string holds.
+/// Integers below are exact as doubles and no other number rounds to them, so that comparing with one as doubles is exact
+/// whatever the string holds.
 const EXACT: i64 = 1 << 53;
 
 #[derive(Debug)]
@@ -168,10 +169,10 @@ fn exact_double(expr: &Expr) -> Option<f64> {
         other => (other, 1.0),
     };
     let Expr::Literal(value, _) = expr else { return None };
-    #[expect(clippy::cast_precision_loss, reason = "at most 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     let number = match value {
-        ScalarValue::Int64(Some(i)) if i.unsigned_abs() <= EXACT.unsigned_abs() => *i as f64,
-        ScalarValue::UInt64(Some(u)) if *u <= EXACT.unsigned_abs() => *u as f64,
+        ScalarValue::Int64(Some(i)) if i.unsigned_abs() < EXACT.unsigned_abs() => *i as f64,
+        ScalarValue::UInt64(Some(u)) if *u < EXACT.unsigned_abs() => *u as f64,
         ScalarValue::Int32(Some(i)) => f64::from(*i),
         ScalarValue::Float64(Some(f)) => *f,
         _ => return None,

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::{coalesce, nullif};
+use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::expr::{Between, InList, Like};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TryCast, binary_expr, cast, lit, try_cast, when};
 use orrery_model::attribute::{OLD_DEPLOYMENT_ENVIRONMENT, UNKNOWN_SERVICE};
@@ -37,6 +37,7 @@ pub(crate) trait Place {
 }
 
 /// A place of which nothing is known: memory.
+#[derive(Debug)]
 pub(crate) struct Anywhere;
 
 impl Place for Anywhere {
@@ -85,6 +86,20 @@ impl Home {
     }
 }
 
+/// The keys whose absence from stored maps would make virtual columns simpler.
+pub(crate) fn map_keys(virtuals: &[&Virtual]) -> Vec<(Scope, String)> {
+    let mut keys = Vec::new();
+    for column in virtuals {
+        if let Virtual::Key(scope, key) = column {
+            keys.push((*scope, key.clone()));
+            if *scope == Scope::Resource && key == "deployment.environment.name" {
+                keys.push((*scope, OLD_DEPLOYMENT_ENVIRONMENT.to_owned()));
+            }
+        }
+    }
+    keys
+}
+
 impl Values<'_> {
     /// A virtual column over stored ones.
     pub fn value(&self, column: &Virtual) -> Expr {
@@ -93,7 +108,7 @@ impl Values<'_> {
             Virtual::Key(scope, key) => {
                 let homes = self.homes(*scope, key);
                 match (homes.column.map(Home::text), homes.map) {
-                    (Some(text), Some(map)) => coalesce(vec![text, map]),
+                    (Some(text), Some(map)) => first_of(text, map),
                     (one, other) => one.or(other).unwrap_or(Expr::Literal(ScalarValue::Utf8(None), None)),
                 }
             }
@@ -211,6 +226,11 @@ impl Values<'_> {
             }
         })
     }
+}
+
+/// `coalesce`, which DataFusion runs only where its optimizer still sees it.
+fn first_of(first: Expr, second: Expr) -> Expr {
+    when(first.clone().is_not_null(), first).otherwise(second).expect("a case with an otherwise is complete")
 }
 
 fn stored(name: &str) -> Expr {

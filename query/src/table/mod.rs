@@ -1,9 +1,11 @@
 //! A signal's table in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
 //! what a query's columns and conditions ask for; never decides which rows exist, the snapshot does.
 
+mod keys;
 mod prune;
 mod receipt;
 
+pub(crate) use keys::FileKeys;
 pub(crate) use receipt::{ScanCounters, rows_and_bytes};
 
 use std::sync::Arc;
@@ -36,7 +38,7 @@ use object_store::path::Path;
 use orrery_model::{Scope, Signal, Table, table};
 use orrery_storage::{DataFile, TableSnapshot};
 
-use crate::attributes::values::{Anywhere, Values, Virtual};
+use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
 
 /// Bytes before the footer that are read with it: the page indexes.
 const INDEX_BYTES: usize = 64 << 10;
@@ -51,13 +53,14 @@ pub(crate) struct SignalTable {
     virtuals: Vec<Virtual>,
     snapshot: TableSnapshot,
     counters: Arc<ScanCounters>,
+    file_keys: Arc<FileKeys>,
 }
 
 impl SignalTable {
-    pub fn new(signal: Signal, snapshot: TableSnapshot, counters: Arc<ScanCounters>) -> Self {
+    pub fn new(signal: Signal, snapshot: TableSnapshot, counters: Arc<ScanCounters>, file_keys: Arc<FileKeys>) -> Self {
         let table = table(signal);
         let virtuals = Scope::ALL.map(Virtual::Whole).to_vec();
-        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, counters }
+        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, counters, file_keys }
     }
 
     /// The table with a virtual column, and the column's position.
@@ -82,6 +85,18 @@ impl SignalTable {
 
     fn stored(&self) -> usize {
         self.table.columns.len()
+    }
+
+    fn values<'a>(&'a self, place: &'a dyn Place) -> Values<'a> {
+        Values { table: self.table, virtuals: &self.virtuals, place }
+    }
+
+    /// The keys of stored maps that a query's columns and conditions ask for.
+    fn asked_keys(&self, projection: &[usize], filters: &[Expr]) -> Vec<(Scope, String)> {
+        let projected = projection.iter().filter_map(|&index| self.virtuals.get(index.checked_sub(self.stored())?));
+        let names: Vec<_> = filters.iter().flat_map(Expr::column_refs).collect();
+        let tested = self.virtuals.iter().filter(|v| names.iter().any(|c| &c.name == v.field().name()));
+        map_keys(&projected.chain(tested).collect::<Vec<_>>())
     }
 
     /// What to read and to compute of one place; `None` where no row of it can be in.
@@ -232,20 +247,28 @@ impl TableProvider for SignalTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let (files, pruned) = prune::files(&self.snapshot.files, filters);
-        self.counters.add(files.len(), pruned);
+        let (files, mut pruned) = prune::files(&self.snapshot.files, filters);
         let limit = limit.filter(|_| filters.is_empty());
         let partitions = state.config().target_partitions();
-        let values = Values { table: self.table, virtuals: &self.virtuals, place: &Anywhere };
 
         let mut plans = Vec::new();
-        if let Some(part) = self.part(state, projection, filters, &values)? {
-            if let Some(source) = self.files(state, &files, &part.needed, limit)? {
-                plans.push(part.over(source)?);
+        let mut opened = 0;
+        for (place, files) in self.file_keys.grouped(files, self.asked_keys(projection, filters)).await {
+            match self.part(state, projection, filters, &self.values(&place))? {
+                Some(part) => {
+                    opened += files.len();
+                    if let Some(source) = self.files(state, &files, &part.needed, limit)? {
+                        plans.push(part.over(source)?);
+                    }
+                }
+                None => pruned += files.len(),
             }
-            if let Some(source) = self.memory(&part.needed, partitions)? {
-                plans.push(part.over(source)?);
-            }
+        }
+        self.counters.add(opened, pruned);
+        if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
+            && let Some(source) = self.memory(&part.needed, partitions)?
+        {
+            plans.push(part.over(source)?);
         }
         if plans.is_empty() {
             return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(projection)?))));

@@ -1,14 +1,12 @@
 //! Golden SQL: every file of `tests/slt` gives the same rows wherever the telemetry is. `COMPLETE=1` rewrites the expected
 //! rows from what memory gives, to be reviewed.
 
-mod fixture;
-
 use std::sync::Arc;
 
-use fixture::Placement;
 use futures::StreamExt;
 use orrery_model::Identity;
 use orrery_query::{Engine, QueryError};
+use crate::fixture::{self, Placement};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
 
 struct Database(Arc<Engine>);

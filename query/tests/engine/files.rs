@@ -1,0 +1,42 @@
+//! Which files a query opens.
+
+use orrery_model::Identity;
+
+use crate::fixture::{self, Placement};
+
+#[tokio::test]
+async fn files_that_cannot_hold_a_row_are_not_opened() {
+    let (engine, _folder) = fixture::engine(Placement::Files);
+    // Four files of three spans each, a trace a file.
+    for (condition, opened, rows) in [
+        ("true", 4, 12),
+        ("trace_id = 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'", 1, 3),
+        ("trace_id IN ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'cccccccccccccccccccccccccccccccc')", 2, 6),
+        ("trace_id = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' AND trace_id = 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'", 0, 0),
+        ("timestamp < TIMESTAMP '2024-01-01 00:00:03'", 1, 2),
+        ("timestamp BETWEEN TIMESTAMP '2024-01-01 00:00:03' AND TIMESTAMP '2024-01-01 00:00:04'", 2, 2),
+        ("timestamp > TIMESTAMP '2024-01-01 00:00:12'", 0, 0),
+        ("timestamp < TIMESTAMP '2024-01-01 00:00:02' OR trace_id = 'dddddddddddddddddddddddddddddddd'", 4, 4),
+        ("attributes['big'] IS NOT NULL", 1, 2),
+        ("attributes['ok'] = 'true'", 2, 2),
+        ("attributes['nobody.sent'] = 'x'", 0, 0),
+        ("attributes['http.response.status_code'] = 500", 4, 2),
+    ] {
+        let session = engine.session(&Identity::default()).await.expect("a session");
+        let (batches, receipt) = session.collect(&format!("SELECT name FROM spans WHERE {condition}")).await.expect(condition);
+        let found: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!(found, rows, "{condition}");
+        assert_eq!(receipt.files, opened, "{condition}");
+        assert_eq!(receipt.files + receipt.files_pruned, 4, "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn counting_all_rows_reads_none() {
+    let (engine, _folder) = fixture::engine(Placement::Half);
+    let session = engine.session(&Identity::default()).await.expect("a session");
+    let (batches, receipt) = session.collect("SELECT count(*), max(timestamp) FROM spans").await.expect("counted");
+    let rows = orrery_query::formats::json_rows(&batches).expect("rows");
+    assert_eq!(rows, vec![vec![serde_json::json!(12), serde_json::json!("2024-01-01T00:00:12.000000000Z")]]);
+    assert_eq!(receipt.bytes_scanned, 0);
+}

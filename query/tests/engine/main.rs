@@ -1,0 +1,10 @@
+//! The engine's tests in one program, since each links DataFusion.
+
+#[path = "../fixture/mod.rs"]
+mod fixture;
+
+mod answers;
+mod files;
+mod golden;
+mod limits;
+mod sandbox;
