@@ -11,7 +11,7 @@ mod space;
 mod status;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -321,11 +321,16 @@ impl Shared {
 }
 
 fn lock_dir(config: &StoreConfig, clock: &dyn Clock) -> Result<DataLock, StoreError> {
-    match std::fs::create_dir(&config.dir) {
-        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::Dir { operation: "create", dir: config.dir.clone(), source });
+    let dir = &config.dir;
+    let failed = |operation| move |source| StoreError::Dir { operation, dir: dir.clone(), source };
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        created => {
+            created.map_err(failed("create"))?;
+            // The folder's own name must survive a power cut too.
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            RealFileSystem.sync_dir(parent.unwrap_or(Path::new("."))).map_err(failed("make durable"))?;
         }
-        _ => {}
     }
     Ok(DataLock::take(&config.dir, clock)?)
 }
@@ -336,9 +341,6 @@ async fn make_wal_dir(config: &StoreConfig, fs: &Arc<dyn FileSystem>) -> Result<
         let wal_dir = dir.join("wal");
         fs.create_dir(&wal_dir).map_err(WalError::io("create", &wal_dir))?;
         fs.sync_dir(&dir).map_err(WalError::io("sync", &dir))?;
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs.sync_dir(parent).map_err(WalError::io("sync", parent))?;
-        }
         Ok(wal_dir)
     })
     .await

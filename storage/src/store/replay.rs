@@ -156,11 +156,13 @@ impl Reader {
                 raw_len,
                 payload,
             } => {
-                if let Some(hash) = body_hash {
+                let restore = || {
+                    let Some(hash) = body_hash else { return };
                     let key = RequestKey::new(tenant, signal, hash);
                     self.dedup.restore(Absorbable { key, received_ns, sequence }, self.now_ns);
-                }
+                };
                 if sequence <= self.flushed {
+                    restore();
                     return Ok(());
                 }
                 if codec != CODEC_ZSTD {
@@ -177,6 +179,7 @@ impl Reader {
                         "a request has other rows than it was accepted with"
                     );
                 }
+                restore();
                 // The receiver goes only with an error of its own.
                 let _ = self.sender.blocking_send((sequence, decoded));
                 Ok(())
