@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use gloo_net::http::{Request, RequestBuilder};
+use gloo_net::http::{Request, RequestBuilder, Response};
+use js_sys::futures::JsFuture;
+use js_sys::{Reflect, Uint8Array};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use orrery_api::{ErrorBody, SqlFormat, SqlRequest, SqlResponse};
+use orrery_api::{ErrorBody, Receipt, SqlFormat, SqlRequest, SqlResponse};
 use serde::de::DeserializeOwned;
-use web_sys::AbortController;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{AbortController, ReadableStreamDefaultReader};
+
+use crate::partial;
 
 /// Why an answer did not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,15 +118,52 @@ pub async fn get<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
     send(Request::get(address)).await
 }
 
-/// Runs SQL; the signal ends it.
+/// Runs SQL; the signal ends it. An answer that is larger than a browser should hold is cut, and its receipt says so.
 pub async fn sql(query: &str, signal: Option<&web_sys::AbortSignal>) -> Result<SqlResponse, Failure> {
-    let text = text_of(sql_request(query, SqlFormat::Json, signal)?.send().await).await?;
-    parse(&text)
+    let response = sql_request(query, SqlFormat::Json, signal)?.send().await.map_err(|e| unreachable_server(&e))?;
+    if !response.ok() {
+        return parse(&text_of(Ok(response)).await?);
+    }
+    let (bytes, whole) = read_some(&response, partial::MOST_BYTES).await.ok_or_else(broken_off)?;
+    if whole {
+        return parse_bytes(&bytes);
+    }
+    let receipt = Receipt {
+        partial: Some(
+            "the first rows only, since the answer is larger than this page holds; save it as CSV, or add a LIMIT"
+                .to_owned(),
+        ),
+        ..Receipt::default()
+    };
+    let receipt = serde_json::to_string(&receipt).unwrap_or_default();
+    parse_bytes(&partial::close(&bytes, &receipt).ok_or_else(broken_off)?)
 }
 
-/// Runs SQL for a file to save.
-pub async fn sql_text(query: &str, format: SqlFormat) -> Result<String, Failure> {
-    text_of(sql_request(query, format, None)?.send().await).await
+/// Runs SQL for a file to save, however large.
+pub async fn sql_file(query: &str, format: SqlFormat) -> Result<web_sys::Blob, Failure> {
+    let response = sql_request(query, format, None)?.send().await.map_err(|e| unreachable_server(&e))?;
+    if !response.ok() {
+        return Err(refusal(&response).await);
+    }
+    let blob = web_sys::Response::from(response).blob().map_err(|_| broken_off())?;
+    JsFuture::from(blob).await.map(JsCast::unchecked_into).map_err(|_| broken_off())
+}
+
+/// The body up to about so many bytes, and whether that is all of it; what is left is given up, which ends the query.
+async fn read_some(response: &Response, most: usize) -> Option<(Vec<u8>, bool)> {
+    let reader: ReadableStreamDefaultReader = response.body()?.get_reader().unchecked_into();
+    let mut bytes = Vec::new();
+    while bytes.len() <= most {
+        let step: JsValue = JsFuture::from(reader.read()).await.ok()?.into();
+        if Reflect::get(&step, &JsValue::from_str("done")).ok()?.is_truthy() {
+            return Some((bytes, true));
+        }
+        let chunk: Uint8Array = Reflect::get(&step, &JsValue::from_str("value")).ok()?.dyn_into().ok()?;
+        bytes.extend(chunk.to_vec());
+    }
+    // The promise only says when the stream is closed.
+    let _ = reader.cancel();
+    Some((bytes, false))
 }
 
 fn sql_request(
@@ -139,7 +181,11 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failure
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure {
+    parse_bytes(text.as_bytes())
+}
+
+fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| Failure {
         status: 200,
         code: "unreadable".to_owned(),
         message: format!("The server's answer could not be read: {error}"),
@@ -147,14 +193,20 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     })
 }
 
-async fn text_of(sent: Result<gloo_net::http::Response, gloo_net::Error>) -> Result<String, Failure> {
+async fn text_of(sent: Result<Response, gloo_net::Error>) -> Result<String, Failure> {
     let response = sent.map_err(|e| unreachable_server(&e))?;
-    let status = response.status();
-    let text = response.text().await.map_err(|e| unreachable_server(&e))?;
     if response.ok() {
-        return Ok(text);
+        response.text().await.map_err(|e| unreachable_server(&e))
+    } else {
+        Err(refusal(&response).await)
     }
-    Err(match serde_json::from_str::<ErrorBody>(&text) {
+}
+
+/// What the server says against a request.
+async fn refusal(response: &Response) -> Failure {
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    match serde_json::from_str::<ErrorBody>(&text) {
         Ok(body) => Failure { status, code: body.error.code, message: body.error.message, hint: body.error.hint },
         Err(_) => Failure {
             status,
@@ -162,7 +214,16 @@ async fn text_of(sent: Result<gloo_net::http::Response, gloo_net::Error>) -> Res
             message: format!("The server answered {status} {}", response.status_text()),
             hint: None,
         },
-    })
+    }
+}
+
+fn broken_off() -> Failure {
+    Failure {
+        status: 0,
+        code: "aborted".to_owned(),
+        message: "The answer broke off".to_owned(),
+        hint: Some("The query was ended, or the connection lost.".to_owned()),
+    }
 }
 
 fn unreachable_server(error: &gloo_net::Error) -> Failure {

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod format;
 pub mod instant;
 pub mod map_view;
+pub mod partial;
 pub mod range;
 pub mod scale;
 pub mod setup;

@@ -19,8 +19,9 @@ const use = {
 export default defineConfig({
   testDir: '.',
   outputDir: process.env.ORRERY_UI_RESULTS ?? './results',
-  timeout: 30_000,
-  expect: { timeout: 10_000 },
+  // Wide, for machines that build something else meanwhile; what passes takes a second or two.
+  timeout: 120_000,
+  expect: { timeout: 40_000 },
   workers: 2,
   fullyParallel: true,
   forbidOnly: true,

@@ -109,7 +109,7 @@ fn Guides(status: Fetched<Status>) -> impl IntoView {
             .with(|s| s.as_ref().map(|s| (s.otlp_grpc.clone(), s.otlp_http.clone())))
             .unwrap_or_else(|| ("127.0.0.1:4317".to_owned(), "127.0.0.1:4318".to_owned()))
     });
-    let guides = move || addresses.with(|(grpc, http)| setup::guides(&reachable(grpc), &reachable(http)));
+    let guides = move || addresses.with(|(grpc, http)| setup::guides(&setup::reachable(grpc), &setup::reachable(http)));
     let current = move || chosen.get().unwrap_or_else(|| "env".to_owned());
     view! {
         <section class="panel guides" aria-label="Set-up">
@@ -133,11 +133,6 @@ fn Guides(status: Fetched<Status>) -> impl IntoView {
             <p class="muted">"No program at hand? "<code>"orrery demo"</code>" starts a small live shop that sends here, and "<code>"orrery import FILE…"</code>" reads OTLP/JSON lines."</p>
         </section>
     }
-}
-
-/// An address that listens everywhere, as another program on this machine says it.
-fn reachable(address: &str) -> String {
-    address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
 }
 
 /// What the server holds.

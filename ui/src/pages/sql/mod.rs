@@ -172,12 +172,15 @@ fn Result(answer: Arc<SqlResponse>, query: String) -> impl IntoView {
     let rows = answer.rows.len();
     let problem = RwSignal::new(None::<String>);
     let as_json = answer.clone();
-    let save_json = move |_| save("orrery.json", "application/json", &objects(&as_json), problem);
+    let save_json = move |_| match blob("application/json", &objects(&as_json)) {
+        Ok(file) => save("orrery.json", &file, problem),
+        Err(_) => problem.set(Some("The browser refused the file".to_owned())),
+    };
     let save_csv = move |_| {
         let query = query.clone();
         spawn_local(async move {
-            match fetch::sql_text(&query, SqlFormat::Csv).await {
-                Ok(text) => save("orrery.csv", "text/csv", &text, problem),
+            match fetch::sql_file(&query, SqlFormat::Csv).await {
+                Ok(file) => save("orrery.csv", &file, problem),
                 Err(failure) => problem.set(Some(failure.message)),
             }
         });
@@ -205,19 +208,22 @@ fn objects(answer: &SqlResponse) -> String {
     serde_json::to_string_pretty(&all).unwrap_or_else(|e| e.to_string())
 }
 
-/// Hands a text to the browser as a file.
-fn save(name: &str, kind: &str, text: &str, problem: RwSignal<Option<String>>) {
+fn blob(kind: &str, text: &str) -> std::result::Result<web_sys::Blob, wasm_bindgen::JsValue> {
+    let options = web_sys::BlobPropertyBag::new();
+    options.set_type(kind);
+    let parts = js_sys::Array::of1(&wasm_bindgen::JsValue::from_str(text));
+    web_sys::Blob::new_with_str_sequence_and_options(&parts, &options)
+}
+
+/// Hands a file to the browser to save.
+fn save(name: &str, file: &web_sys::Blob, problem: RwSignal<Option<String>>) {
     let saved = (|| {
-        let options = web_sys::BlobPropertyBag::new();
-        options.set_type(kind);
-        let parts = js_sys::Array::of1(&wasm_bindgen::JsValue::from_str(text));
-        let blob = web_sys::Blob::new_with_str_sequence_and_options(&parts, &options)?;
-        let address = web_sys::Url::create_object_url_with_blob(&blob)?;
+        let address = web_sys::Url::create_object_url_with_blob(file)?;
         let link: web_sys::HtmlAnchorElement = document().create_element("a")?.unchecked_into();
         link.set_href(&address);
         link.set_download(name);
         link.click();
         web_sys::Url::revoke_object_url(&address)
     })();
-    problem.set(saved.err().map(|_| "The browser refused the file".to_owned()));
+    problem.set(saved.err().map(|_: wasm_bindgen::JsValue| "The browser refused the file".to_owned()));
 }
