@@ -38,6 +38,7 @@ pub fn run() -> Result<Tally> {
         .env("ORRERY_URL", &server.dashboard)
         .env("ORRERY_OTLP_HTTP_URL", &server.otlp_http)
         .env("ORRERY_OTLP_GRPC_URL", &server.otlp_grpc)
+        .env("ORRERY_UI_RESULTS", target_dir().join("playwright"))
         .env("ORRERY_SHARED", std::env::var_os("ORRERY_SHARED").unwrap_or_else(|| root().join("../shared").into()));
     let outcome = start("playwright", &mut command);
     let text = fs::read_to_string(&results).context("playwright left no results")?;
@@ -115,7 +116,8 @@ impl Server {
     fn start(binary: &Path) -> Result<Self> {
         let data = std::env::temp_dir().join(format!("orrery-browser-{}", std::process::id()));
         let mut child = Command::new(binary)
-            .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--data-dir"])
+            .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
+            .args(["--log-level", "warn", "--data-dir"])
             .arg(&data)
             .stdout(Stdio::piped())
             .spawn()

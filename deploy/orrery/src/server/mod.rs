@@ -10,6 +10,7 @@ mod listener;
 mod metrics;
 mod process;
 mod refuse;
+mod status;
 mod tls;
 
 use std::net::SocketAddr;
@@ -17,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::Router;
+use axum::{Extension, Router};
 use orrery_collector::decode::OtlpDecoder;
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
-use orrery_query::{Engine, QueryConfig};
+use orrery_query::{Engine, QueryConfig, StatusSource};
 use orrery_storage::{Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -92,7 +93,9 @@ impl Server {
         let store = Store::open(store_config(config), Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
         let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
         let engine = Engine::new(Arc::clone(&store) as _, query_config(config), clock)?;
-        doors.open(&store, &collector, &engine, addresses.otlp_grpc == addresses.otlp_http);
+        let status = status::Status::new(Arc::clone(&store), addresses.clone(), config.data_dir.clone());
+        let api = orrery_query::router(engine).layer(Extension(Arc::new(status) as Arc<dyn StatusSource>));
+        doors.open(&store, &collector, api, addresses.otlp_grpc == addresses.otlp_http);
         health.set(Phase::Ready);
         Ok(Self { addresses, store, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
     }
@@ -143,10 +146,10 @@ impl Doors {
         })
     }
 
-    fn open(&self, store: &Arc<Store>, collector: &Arc<Collector>, engine: &Arc<Engine>, one_port: bool) {
+    fn open(&self, store: &Arc<Store>, collector: &Arc<Collector>, api: Router, one_port: bool) {
         let sources = metrics::Sources { collector: Arc::clone(collector), store: Arc::clone(store) };
         let router = Router::new()
-            .merge(orrery_query::router(Arc::clone(engine)))
+            .merge(api)
             .merge(lake::router(Arc::clone(store)))
             .merge(metrics::router(sources))
             .merge(dashboard::router());
