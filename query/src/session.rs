@@ -61,7 +61,12 @@ impl Session {
         let context = SessionContext::new_with_state(sandbox::state(runtime, config.threads));
         let counters = Arc::new(ScanCounters::default());
         for signal in Signal::ALL {
-            let table = SignalTable::new(signal, snapshot.table(signal).clone(), Arc::clone(&counters), Arc::clone(engine.file_keys()));
+            let table = SignalTable::new(
+                signal,
+                snapshot.table(signal).clone(),
+                Arc::clone(&counters),
+                Arc::clone(engine.file_keys()),
+            );
             context.register_table(signal.table_name(), Arc::new(table))?;
         }
         let inner = Inner {

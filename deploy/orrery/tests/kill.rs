@@ -131,7 +131,8 @@ fn check(server: &Server, ledger: &Mutex<Ledger>, round: usize) {
     assert!(wrong.is_empty(), "after kill {round}, requests with other than {SPANS} spans: {wrong:?}");
     let lost: Vec<_> = ledger.acknowledged.iter().filter(|request| !stored.contains_key(request)).collect();
     assert!(lost.is_empty(), "after kill {round}, acknowledged and lost: {lost:?}");
-    let foreign: Vec<_> = stored.keys().filter(|r| !ledger.acknowledged.contains(r) && !ledger.open.contains(r)).collect();
+    let foreign: Vec<_> =
+        stored.keys().filter(|r| !ledger.acknowledged.contains(r) && !ledger.open.contains(r)).collect();
     assert!(foreign.is_empty(), "after kill {round}, never sent: {foreign:?}");
 }
 

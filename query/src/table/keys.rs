@@ -42,17 +42,25 @@ impl Place for Lacking {
 
 impl FileKeys {
     /// The files in groups of one [`Lacking`] each, in their order.
-    pub async fn grouped(self: &Arc<Self>, files: Vec<Arc<DataFile>>, asked: Vec<(Scope, String)>) -> Vec<(Lacking, Vec<Arc<DataFile>>)> {
+    pub async fn grouped(
+        self: &Arc<Self>,
+        files: Vec<Arc<DataFile>>,
+        asked: Vec<(Scope, String)>,
+    ) -> Vec<(Lacking, Vec<Arc<DataFile>>)> {
         if asked.is_empty() || files.is_empty() {
             return if files.is_empty() { Vec::new() } else { vec![(Lacking(Vec::new()), files)] };
         }
         let known = Arc::clone(self);
         let reading = files.clone();
-        let keys = tokio::task::spawn_blocking(move || reading.iter().map(|file| known.of(&file.path)).collect::<Vec<_>>()).await;
+        let keys =
+            tokio::task::spawn_blocking(move || reading.iter().map(|file| known.of(&file.path)).collect::<Vec<_>>())
+                .await;
         let Ok(keys) = keys else { return vec![(Lacking(Vec::new()), files)] };
         let mut groups: Vec<(Lacking, Vec<Arc<DataFile>>)> = Vec::new();
         for (file, keys) in files.into_iter().zip(keys) {
-            let absent = |(scope, key): &&(Scope, String)| keys[*scope as usize].as_ref().is_some_and(|keys| !keys.contains(key));
+            let absent = |(scope, key): &&(Scope, String)| {
+                keys[*scope as usize].as_ref().is_some_and(|keys| !keys.contains(key))
+            };
             let lacking: Vec<_> = asked.iter().filter(absent).cloned().collect();
             match groups.iter_mut().find(|(group, _)| group.0 == lacking) {
                 Some((_, files)) => files.push(file),
@@ -121,7 +129,9 @@ fn all_in_dictionary(column: &ColumnChunkMetaData) -> bool {
         return mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY);
     }
     column.page_encoding_stats().is_some_and(|stats| {
-        stats.iter().all(|s| !matches!(s.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2) || dictionary(s.encoding))
+        stats
+            .iter()
+            .all(|s| !matches!(s.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2) || dictionary(s.encoding))
     })
 }
 

@@ -67,7 +67,8 @@ async fn json_has_columns_rows_and_a_receipt() {
 
 #[tokio::test]
 async fn doubles_that_json_has_not_are_words() {
-    let (_, _, body) = sql("SELECT value, -value FROM metrics WHERE metric_name = 'cpu' ORDER BY timestamp", "json").await;
+    let (_, _, body) =
+        sql("SELECT value, -value FROM metrics WHERE metric_name = 'cpu' ORDER BY timestamp", "json").await;
     assert_eq!(parsed(&body)["rows"], json!([[0.5, -0.5], ["NaN", "NaN"], ["Infinity", "-Infinity"]]));
 }
 
@@ -124,11 +125,21 @@ async fn errors_have_a_code_and_a_hint() {
     let query = |sql: &str| json!({"query": sql}).to_string();
     let cases = [
         (post("not json", None).await, StatusCode::BAD_REQUEST, "bad_request", false),
-        (post("{\"query\": \"SELECT 1\", \"format\": \"xml\"}", None).await, StatusCode::BAD_REQUEST, "bad_request", false),
+        (
+            post("{\"query\": \"SELECT 1\", \"format\": \"xml\"}", None).await,
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            false,
+        ),
         (post(&query("DROP TABLE spans"), None).await, StatusCode::BAD_REQUEST, "bad_request", true),
         (post(&query("SELECT * FROM 'x.parquet'"), None).await, StatusCode::BAD_REQUEST, "bad_request", true),
         (post(&query("SELECT 1 / 0"), None).await, StatusCode::BAD_REQUEST, "bad_request", false),
-        (post(&query("SELECT CAST(name AS INT) FROM spans"), None).await, StatusCode::BAD_REQUEST, "bad_request", false),
+        (
+            post(&query("SELECT CAST(name AS INT) FROM spans"), None).await,
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            false,
+        ),
         (post(&query("SELECT 1"), Some(Role::Ingest)).await, StatusCode::FORBIDDEN, "forbidden", false),
         (post(&query("SELECT 1"), Some(Role::Read)).await, StatusCode::OK, "", false),
         (ask("GET", "/api/v1/nobody", String::new(), None).await, StatusCode::NOT_FOUND, "not_found", false),

@@ -23,7 +23,8 @@ async fn files_that_cannot_hold_a_row_are_not_opened() {
         ("attributes['http.response.status_code'] = 500", 4, 2),
     ] {
         let session = engine.session(&Identity::default()).await.expect("a session");
-        let (batches, receipt) = session.collect(&format!("SELECT name FROM spans WHERE {condition}")).await.expect(condition);
+        let (batches, receipt) =
+            session.collect(&format!("SELECT name FROM spans WHERE {condition}")).await.expect(condition);
         let found: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         assert_eq!(found, rows, "{condition}");
         assert_eq!(receipt.files, opened, "{condition}");

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::fixture::{self, Placement};
 use futures::StreamExt;
 use orrery_model::Identity;
 use orrery_query::{Engine, QueryError};
-use crate::fixture::{self, Placement};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
 
 struct Database(Arc<Engine>);

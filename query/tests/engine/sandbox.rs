@@ -87,7 +87,9 @@ async fn statements_that_write_or_read_elsewhere_are_refused() {
     for sql in &refused {
         let shown: String = sql.chars().take(100).collect();
         match run(&session, sql).await {
-            Err(QueryError::BadRequest { message, .. }) => assert!(!message.trim().is_empty(), "{shown}: an empty message"),
+            Err(QueryError::BadRequest { message, .. }) => {
+                assert!(!message.trim().is_empty(), "{shown}: an empty message")
+            }
             other => panic!("{shown}: {other:?}"),
         }
     }

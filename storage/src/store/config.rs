@@ -8,9 +8,12 @@ use std::time::Duration;
 pub struct StoreConfig {
     /// The data folder; made if its parent exists.
     pub dir: PathBuf,
-    /// Rows in memory beyond this are sealed and flushed. At three times this, sealed parts included, appends are refused
-    /// as overloaded until a flush is done.
+    /// Rows in memory beyond this are sealed and flushed. At three times this, sealed parts included, appends wait for a
+    /// flush to end.
     pub memtable_bytes: usize,
+    /// How long an append waits for room before it is refused as overloaded. Waiting slows senders down to what the disk
+    /// takes; a refusal makes them idle for the seconds of a retry.
+    pub overload_wait: Duration,
     /// Rows are flushed no later than this after they came.
     pub flush_age: Duration,
     /// What a segment of the log is preallocated to.
@@ -31,7 +34,7 @@ impl StoreConfig {
     /// Memory that rows may take, as a multiple of `memtable_bytes`.
     pub const MEMORY_FACTOR: usize = 3;
 
-    /// The bytes of rows at which appends are refused.
+    /// The bytes of rows at which appends wait.
     pub fn overload_bytes(&self) -> usize {
         self.memtable_bytes.saturating_mul(Self::MEMORY_FACTOR)
     }
@@ -42,6 +45,7 @@ impl Default for StoreConfig {
         Self {
             dir: PathBuf::from("data"),
             memtable_bytes: 96 << 20,
+            overload_wait: Duration::from_secs(5),
             flush_age: Duration::from_secs(30),
             wal_segment_bytes: 64 << 20,
             floor_free_bytes: 1 << 30,

@@ -189,7 +189,7 @@ impl Store {
     }
 
     async fn log(&self, append: Append, claim: Option<Claim>) -> Result<(), AppendError> {
-        self.admit()?;
+        self.admit_or_wait().await?;
         let Append { tenant, signal, received_ns, body, batch, body_hash } = append;
         let raw = body.len();
         if raw > MAX_BODY_BYTES {
@@ -216,6 +216,22 @@ impl Store {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(why.into()),
             Err(_) => Err(AppendError::Fatal("its writer is gone".into())),
+        }
+    }
+
+    /// Waits for room in memory for as long as the settings say.
+    async fn admit_or_wait(&self) -> Result<(), AppendError> {
+        let mut progress = self.shared.flush_progress.subscribe();
+        let deadline = tokio::time::Instant::now() + self.shared.config.overload_wait;
+        loop {
+            progress.mark_unchanged();
+            match self.admit() {
+                Err(AppendError::Overloaded) => {}
+                verdict => return verdict,
+            }
+            if !matches!(tokio::time::timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+                return Err(AppendError::Overloaded);
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use orrery_storage::AppendError;
 
@@ -108,6 +110,7 @@ async fn a_failed_sync_is_fatal() {
 async fn failing_flushes_push_back_and_lose_nothing() {
     let mut place = Place::new();
     place.config.memtable_bytes = 200 << 10;
+    place.config.overload_wait = Duration::from_millis(20);
     place.lake.lock().unwrap().failing = true;
     let store = place.open().await.unwrap();
     let mut stored = 0;
@@ -211,4 +214,25 @@ fn after_cut(mut place: Place, store: std::sync::Arc<orrery_storage::Store>) -> 
     place.disk = place.disk.restart(Loss::All);
     drop(store);
     place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_waits_for_room_while_a_flush_makes_some() {
+    let mut place = Place::new();
+    place.config.memtable_bytes = 200 << 10;
+    place.config.overload_wait = Duration::from_secs(60);
+    place.lake.lock().unwrap().failing = true;
+    let store = place.open().await.unwrap();
+    let mut stored = 0;
+    while store.status().refusing.is_none() {
+        send(&store, stored).await.unwrap();
+        stored += 1;
+    }
+    let waiting = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { send(&store, stored).await }
+    });
+    place.lake.lock().unwrap().failing = false;
+    waiting.await.unwrap().unwrap();
+    assert_eq!(place.rows(&store), once(0..=stored));
 }

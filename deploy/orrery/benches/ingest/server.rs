@@ -79,7 +79,7 @@ impl Server {
 
     pub fn flush(&self) {
         let flushed = Command::new(env!("CARGO_BIN_EXE_orrery"))
-            .args(["lake", "flush", "--server", &self.url("")])
+            .args(["lake", "flush", "--endpoint", &self.url("")])
             .stdout(Stdio::null())
             .status()
             .expect("orrery lake flush runs");
