@@ -17,6 +17,7 @@ pub mod logs;
 mod memory;
 pub mod metrics;
 mod records;
+pub mod openapi;
 pub mod router;
 mod sandbox;
 pub mod services;

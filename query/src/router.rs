@@ -3,28 +3,36 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::http::not_built;
-use crate::{Engine, QueryError, attributes_api, graph, logs, metrics, services, sql, status, traces};
+use crate::{Engine, QueryError, attributes_api, graph, logs, metrics, openapi, services, sql, status, traces};
+
+/// Every path with what answers it; the OpenAPI document describes exactly these.
+pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<Engine>>)> {
+    vec![
+        ("/api/v1/sql", post(sql::post)),
+        ("/api/v1/services", get(services::list)),
+        ("/api/v1/services/{*name}", get(services::detail)),
+        ("/api/v1/service-graph", get(graph::service_graph)),
+        ("/api/v1/service-graph/spans", get(graph::edge_spans)),
+        ("/api/v1/traces", get(traces::search)),
+        ("/api/v1/traces/{id}", get(traces::trace)),
+        ("/api/v1/logs", get(logs::logs)),
+        ("/api/v1/logs/tail", get(not_built)),
+        ("/api/v1/metrics", get(metrics::metrics)),
+        ("/api/v1/attributes", get(attributes_api::attributes)),
+        ("/api/v1/alerts", get(not_built)),
+        ("/api/v1/status", get(status::status)),
+        ("/api/v1/openapi.json", get(openapi::document)),
+    ]
+}
 
 /// The public API. The caller's [`orrery_model::Identity`] is taken from the request's extensions.
 pub fn router(engine: Arc<Engine>) -> Router {
-    Router::new()
-        .route("/api/v1/sql", post(sql::post))
-        .route("/api/v1/services", get(services::list))
-        .route("/api/v1/services/{*name}", get(services::detail))
-        .route("/api/v1/service-graph", get(graph::service_graph))
-        .route("/api/v1/service-graph/spans", get(graph::edge_spans))
-        .route("/api/v1/traces", get(traces::search))
-        .route("/api/v1/traces/{id}", get(traces::trace))
-        .route("/api/v1/logs", get(logs::logs))
-        .route("/api/v1/logs/tail", get(not_built))
-        .route("/api/v1/metrics", get(metrics::metrics))
-        .route("/api/v1/attributes", get(attributes_api::attributes))
-        .route("/api/v1/alerts", get(not_built))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/openapi.json", get(not_built))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, answer)| router.route(path, answer))
         .route("/api/v1/{*rest}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::Extension(Arc::new(status::Rates::default())))

@@ -15,14 +15,14 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
 use orrery_api::Receipt;
 use orrery_model::Signal;
-use orrery_storage::Snapshot;
+use orrery_storage::{Snapshot, TableSnapshot};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
-use crate::table::{ScanCounters, SignalTable, rows_and_bytes};
+use crate::table::{FileKeys, ScanCounters, SignalTable, rows_and_bytes};
 use crate::{Engine, Filter, QueryError, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
@@ -38,6 +38,7 @@ struct Inner {
     context: SessionContext,
     snapshot: Arc<Snapshot>,
     counters: Arc<ScanCounters>,
+    file_keys: Arc<FileKeys>,
     /// The plans that were run, for the receipt.
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
     started: Instant,
@@ -73,6 +74,7 @@ impl Session {
             context,
             snapshot,
             counters,
+            file_keys: Arc::clone(engine.file_keys()),
             plans: Mutex::default(),
             started,
             deadline: config.deadline,
@@ -89,6 +91,15 @@ impl Session {
     /// The DataFusion context, for plans made without SQL; run them with [`Session::run`], which applies the deadline.
     pub fn context(&self) -> &SessionContext {
         &self.inner.context
+    }
+
+    /// Makes some files or batches of a signal an SQL table of their own, in the place of the last one of that name: for
+    /// what depends on where a row lies.
+    pub(crate) fn register_part(&self, name: &str, signal: Signal, part: TableSnapshot) -> Result<(), QueryError> {
+        let table = SignalTable::new(signal, part, Arc::clone(&self.inner.counters), Arc::clone(&self.inner.file_keys));
+        self.inner.context.deregister_table(name)?;
+        self.inner.context.register_table(name, Arc::new(table))?;
+        Ok(())
     }
 
     /// One signal's table as a data frame.

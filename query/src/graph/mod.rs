@@ -7,8 +7,6 @@ mod known;
 mod layout;
 mod prepare;
 mod spans;
-#[cfg(test)]
-mod tests;
 
 pub use spans::edge_spans;
 

@@ -7,7 +7,7 @@ use orrery_model::Signal;
 use super::classify::{Classifier, answered, messaging_role, peers};
 use super::known::{Known, names_of};
 use crate::columns::Columns;
-use crate::spans::load::{Services, Want, in_traces, load};
+use crate::spans::load::{Services, Want, in_traces, load, load_more};
 use crate::spans::{Kind, Lineage, SpanSet, Symbol};
 use crate::time::timestamp_sql;
 use crate::{QueryError, Session, Window, quote};
@@ -31,13 +31,6 @@ impl Prepared {
     pub fn classifier(&self) -> Classifier<'_> {
         Classifier::new(&self.spans, &self.lineage, &self.known, self.now_ns)
     }
-
-    /// For spans that are at hand already.
-    #[cfg(test)]
-    pub fn of(spans: SpanSet, now_ns: i64) -> Self {
-        let (lineage, known) = (spans.lineage(), Known::of(&spans));
-        Self { spans, lineage, known, now_ns }
-    }
 }
 
 pub async fn prepare(
@@ -60,8 +53,8 @@ pub async fn prepare(
         let those = in_traces(&wanted, &inside);
         let before = format!("timestamp < {} AND {those}", timestamp_sql(window.start_ns));
         let after = format!("timestamp >= {} AND {those}", timestamp_sql(window.end_ns));
-        load(session, &mut spans, &before, "false", want).await?;
-        load(session, &mut spans, &after, "false", want).await?;
+        load_more(session, &mut spans, &before, "false", want).await?;
+        load_more(session, &mut spans, &after, "false", want).await?;
         lineage = spans.lineage();
     }
     let mut known = Known::of(&spans);

@@ -18,7 +18,7 @@ use crate::columns::Columns;
 use crate::http::Caller;
 use crate::spans::load::{MAX_NAMED_TRACES, in_traces};
 use crate::spans::node::{Nodes, columns};
-use crate::spans::{Kind, parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
+use crate::spans::{Kind, SpanKey, parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
 use crate::time::timestamp_sql;
 use crate::{Engine, QueryError, Session, Window};
 
@@ -26,9 +26,6 @@ const LIMIT: usize = 1_000;
 const MAX_LIMIT: usize = 100_000;
 /// Up to this many spans the receipt names them one by one.
 const MAX_NAMED: usize = 200;
-
-/// Trace id, span id and kind: one span, of copies the one that the graph uses.
-type SpanKey = (u128, u64, Kind);
 
 /// `GET /api/v1/service-graph/spans`.
 pub async fn edge_spans(
@@ -78,11 +75,11 @@ async fn find(
     found.sort_unstable_by_key(|&i| (Reverse(s.start_ns[i]), s.trace_id(i), s.span[i], s.kind[i]));
     found.truncate(limit);
     let keys: Vec<SpanKey> = found.iter().map(|&i| (s.trace_id(i), s.span[i], s.kind[i])).collect();
-    let starts: Vec<i64> = found.iter().map(|&i| s.start_ns[i]).collect();
+    let times: Vec<(i64, i64)> = found.iter().map(|&i| (s.start_ns[i], s.duration_ns[i])).collect();
     let copies = s.copies;
     drop(classifier);
     drop(prepared);
-    let spans = read(&session, &keys, &starts).await?;
+    let spans = read(&session, &keys, &times).await?;
     let mut receipt = session.receipt();
     receipt.copies = copies;
     receipt.sql = (keys.len() <= MAX_NAMED && !keys.is_empty()).then(|| sql(&keys));
@@ -107,9 +104,9 @@ fn sql(keys: &[SpanKey]) -> String {
 }
 
 /// The rows of the spans, in the order of the keys.
-async fn read(session: &Session, keys: &[SpanKey], starts: &[i64]) -> Result<Vec<SpanNode>, QueryError> {
-    let (Some(first), Some(last)) = (starts.iter().min(), starts.iter().max()) else { return Ok(Vec::new()) };
-    let within = format!("timestamp >= {} AND timestamp <= {}", timestamp_sql(*first), timestamp_sql(*last));
+async fn read(session: &Session, keys: &[SpanKey], times: &[(i64, i64)]) -> Result<Vec<SpanNode>, QueryError> {
+    let (Some(first), Some(last)) = (times.iter().map(|t| t.0).min(), times.iter().map(|t| t.0).max()) else { return Ok(Vec::new()) };
+    let within = format!("timestamp >= {} AND timestamp <= {}", timestamp_sql(first), timestamp_sql(last));
     let traces: HashSet<u128> = keys.iter().map(|k| k.0).collect();
     let those = if traces.len() > MAX_NAMED_TRACES { "true".to_owned() } else { in_traces(&traces, "") };
     let query = format!("SELECT {} FROM spans WHERE {within} AND {those}", columns());
@@ -123,8 +120,8 @@ async fn read(session: &Session, keys: &[SpanKey], starts: &[i64]) -> Result<Vec
             let ids = parse_trace_id(nodes.trace_id(i)).zip(parse_span_id(nodes.span_id(i)));
             let Some((trace, span)) = ids else { continue };
             let key = (trace, span, Kind::from_word(nodes.kind(i)));
-            // Of copies the one that was counted: it has the same start.
-            if let Some(&at) = places.get(&key).filter(|&&at| starts[at] == nodes.start_ns(i)) {
+            // Of copies the one that was counted: it has the same times.
+            if let Some(&at) = places.get(&key).filter(|&&at| times[at] == (nodes.start_ns(i), nodes.duration_ns(i))) {
                 places.remove(&key);
                 spans[at] = Some(nodes.node(i, nodes.start_ns(i))?);
             }

@@ -124,18 +124,16 @@ fn shown_of(kind: &str, temporality: Option<&str>, monotonic: Option<bool>) -> S
 }
 
 fn shown_words(metric: &MetricInfo) -> String {
-    let unit = metric.unit.as_deref().filter(|u| *u != "1").unwrap_or_default();
-    match (
-        shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic),
-        metric.metric_type.as_str(),
-    ) {
-        (Shown::Last, _) => format!("last value {unit}"),
-        (Shown::Mean, _) => format!("mean {unit}"),
-        (_, "SUM") => format!("increase {unit}/s"),
-        _ => format!("measurements/s; p95 {unit}"),
+    let unit = match metric.unit.as_deref() {
+        None | Some("1" | "") => String::new(),
+        Some(unit) => format!(" in {unit}"),
+    };
+    match (shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic), metric.metric_type.as_str()) {
+        (Shown::Last, _) => format!("last value{unit}"),
+        (Shown::Mean, _) => format!("mean{unit}"),
+        (_, "SUM") => format!("increase{unit} per second"),
+        _ => format!("measurements per second; p95{unit}"),
     }
-    .trim_end()
-    .to_owned()
 }
 
 /// All points by series, in time order.

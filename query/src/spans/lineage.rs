@@ -30,9 +30,9 @@ pub struct Index {
 }
 
 impl Index {
-    /// Adds span `i`, which must be the number of spans added before it. `false`, and nothing added, where a span with
-    /// the same ids and kind is in.
-    pub fn insert(&mut self, kinds: &[Kind], trace: u32, span: u64, kind: Kind, i: u32) -> bool {
+    /// Adds span `i`, which must be the number of spans added before it. Where a span with the same ids and kind is in,
+    /// gives that one and adds nothing.
+    pub fn insert(&mut self, kinds: &[Kind], trace: u32, span: u64, kind: Kind, i: u32) -> Option<u32> {
         debug_assert_eq!(self.next.len(), i as usize);
         match self.first.entry((trace, span)) {
             hashbrown::hash_map::Entry::Vacant(slot) => {
@@ -42,7 +42,7 @@ impl Index {
                 let mut at = *slot.get();
                 loop {
                     if kinds[at as usize] == kind {
-                        return false;
+                        return Some(at);
                     }
                     if self.next[at as usize] == END {
                         break;
@@ -53,7 +53,7 @@ impl Index {
             }
         }
         self.next.push(END);
-        true
+        None
     }
 
     pub fn first(&self, trace: u32, span: u64) -> Option<u32> {

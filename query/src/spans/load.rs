@@ -4,7 +4,9 @@
 use arrow::array::{Array, BooleanArray};
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
+use orrery_model::Signal;
 
+use super::received;
 use super::semantics::RawSemantics;
 use super::{
     Kind, LinkTarget, NewSpan, Semantics, SpanSet, Symbol, parse_span_id, parse_trace_id, sampling_weight, trace_id_hex,
@@ -48,10 +50,50 @@ const SEMANTIC_COLUMNS: &[&str] = &[
     "attributes.client.address",
 ];
 
-/// Adds the spans that meet `condition`; `counted` says which of them the request takes in. Both are SQL.
+/// Adds the spans that meet `condition`; `counted` says which of them the request takes in. Both are SQL. Of copies that
+/// differ the earliest received is in.
 pub async fn load(
     session: &Session,
     set: &mut SpanSet,
+    condition: &str,
+    counted: &str,
+    want: Want,
+) -> Result<(), QueryError> {
+    load_more(session, set, condition, counted, want).await?;
+    let unlike: HashSet<_> = set.unlike.drain().collect();
+    if unlike.is_empty() {
+        return Ok(());
+    }
+    let traces: HashSet<u128> = unlike.iter().map(|key| key.0).collect();
+    let those = in_traces(&traces, "true");
+    let ids: HashSet<String> = traces.into_iter().map(trace_id_hex).collect();
+    set.settling = Some(unlike);
+    for part in received::parts(session, &ids) {
+        session.register_part(received::PART, Signal::Spans, part)?;
+        read(session, set, received::PART, &format!("{condition} AND {those}"), counted, want).await?;
+        if set.settling.as_ref().is_none_or(HashSet::is_empty) {
+            break;
+        }
+    }
+    set.settling = None;
+    Ok(())
+}
+
+/// Adds spans like [`load`]; those that are in already stay.
+pub async fn load_more(
+    session: &Session,
+    set: &mut SpanSet,
+    condition: &str,
+    counted: &str,
+    want: Want,
+) -> Result<(), QueryError> {
+    read(session, set, "spans", condition, counted, want).await
+}
+
+async fn read(
+    session: &Session,
+    set: &mut SpanSet,
+    table: &str,
     condition: &str,
     counted: &str,
     want: Want,
@@ -76,7 +118,7 @@ pub async fn load(
     }
     let list = select_list(&columns);
     let query = format!(
-        "SELECT {list}, COALESCE({counted}, false) AS counted FROM spans \
+        "SELECT {list}, COALESCE({counted}, false) AS counted FROM {table} AS spans \
          WHERE trace_id IS NOT NULL AND span_id IS NOT NULL AND ({condition})"
     );
     let mut stream = session.sql(&query).await?;

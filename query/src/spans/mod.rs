@@ -4,11 +4,12 @@
 pub mod lineage;
 pub mod load;
 pub mod node;
+pub mod received;
 pub mod semantics;
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use hashbrown::hash_map::Entry;
 
 pub use lineage::{Lineage, MISSING, ROOT};
@@ -93,6 +94,9 @@ impl Symbols {
     }
 }
 
+/// Trace id, span id and kind: one span, whatever copies of it there are.
+pub type SpanKey = (u128, u64, Kind);
+
 /// A (trace id, span id) that a span links to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkTarget {
@@ -146,6 +150,10 @@ pub struct SpanSet {
     links: HashMap<u32, Vec<LinkTarget>>,
     trace_numbers: HashMap<u128, u32>,
     index: lineage::Index,
+    /// Spans of which a copy came that differs: which of them is the earliest received is not yet known.
+    unlike: HashSet<SpanKey>,
+    /// While copies come in the order they were received: the spans that the next copy replaces.
+    settling: Option<HashSet<SpanKey>>,
     /// Copies left out of those that window and filter take in.
     pub copies: u64,
 }
@@ -192,8 +200,8 @@ impl SpanSet {
             }
         };
         let i = u32::try_from(self.span.len()).expect("fewer than 2^32 spans");
-        if !self.index.insert(&self.kind, trace, new.span, new.kind, i) {
-            self.copies += u64::from(new.counted);
+        if let Some(at) = self.index.insert(&self.kind, trace, new.span, new.kind, i) {
+            self.take_copy(at as usize, new);
             return false;
         }
         self.trace.push(trace);
@@ -210,12 +218,52 @@ impl SpanSet {
         if !new.links.is_empty() {
             self.links.insert(i, new.links);
         }
+        let semantics = self.number(new.semantics);
+        self.semantics.push(semantics);
+        true
+    }
+
+    fn take_copy(&mut self, at: usize, new: NewSpan) {
+        let key = (new.trace, new.span, new.kind);
+        let Some(settling) = &mut self.settling else {
+            self.copies += u64::from(new.counted);
+            let same = self.start_ns[at] == new.start_ns
+                && self.duration_ns[at] == new.duration_ns
+                && self.parent[at] == new.parent
+                && self.service[at] == new.service
+                && self.name[at] == new.name
+                && self.error[at] == new.error
+                && self.counted[at] == new.counted
+                && *self.semantics(at) == new.semantics;
+            if !same {
+                self.unlike.insert(key);
+            }
+            return;
+        };
+        if !settling.remove(&key) {
+            return;
+        }
+        self.parent[at] = new.parent;
+        self.service[at] = new.service;
+        self.name[at] = new.name;
+        self.error[at] = new.error;
+        self.start_ns[at] = new.start_ns;
+        self.duration_ns[at] = new.duration_ns;
+        self.weight[at] = new.weight;
+        self.counted[at] = new.counted;
+        self.links.remove(&(at as u32));
+        if !new.links.is_empty() {
+            self.links.insert(at as u32, new.links);
+        }
+        self.semantics[at] = self.number(new.semantics);
+    }
+
+    fn number(&mut self, semantics: Semantics) -> u32 {
         let all = &mut self.all_semantics;
-        self.semantics.push(*self.semantics_numbers.entry(new.semantics).or_insert_with_key(|s| {
+        *self.semantics_numbers.entry(semantics).or_insert_with_key(|s| {
             all.push(*s);
             u32::try_from(all.len() - 1).expect("fewer than 2^32 spans")
-        }));
-        true
+        })
     }
 
     /// The parent of each span.

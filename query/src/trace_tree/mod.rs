@@ -106,7 +106,7 @@ fn distinct(all: &[TreeSpan]) -> (Vec<usize>, Lineage) {
         let at = u32::try_from(kept.len()).expect("fewer than 2^32 spans in a trace");
         // A "trace" of its own for each span without an id, so that nothing finds it.
         let own = if s.span == 0 { at + 1 } else { 0 };
-        if index.insert(&kind, own, s.span, s.kind, at) {
+        if index.insert(&kind, own, s.span, s.kind, at).is_none() {
             kept.push(i);
             span.push(s.span);
             kind.push(s.kind);

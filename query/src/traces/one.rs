@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use futures::StreamExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orrery_api::{SpanNode, Trace};
-use orrery_model::Identity;
+use orrery_model::{Identity, Signal};
 
 use crate::asked::Asked;
 use crate::columns::Columns;
 use crate::http::Caller;
 use crate::spans::node::{Nodes, columns};
-use crate::spans::{Kind, parse_span_id};
+use crate::spans::{Kind, parse_span_id, received};
 use crate::time::rfc3339;
 use crate::trace_tree::{TreeNode, TreeSpan, build};
 use crate::{Engine, QueryError, Session};
@@ -40,7 +40,7 @@ pub async fn trace(
 
 async fn find(engine: &Engine, identity: &Identity, id: String) -> Result<Trace, QueryError> {
     let session = engine.session(identity).await?;
-    let (tree_spans, mut nodes, partial) = read(&session, &id).await?;
+    let Found { tree: tree_spans, spans: mut nodes, partial, .. } = read_ordered(&session, &id).await?;
     if nodes.is_empty() {
         return Err(QueryError::not_found(format!("no span of trace {id} is stored")).with_hint(
             "spans are visible as soon as they are acknowledged; is the exporter still sending, or did it fail?",
@@ -70,25 +70,48 @@ async fn find(engine: &Engine, identity: &Identity, id: String) -> Result<Trace,
 }
 
 /// The trace's spans for the tree and, at the same places, for the answer.
-async fn read(session: &Session, id: &str) -> Result<(Vec<TreeSpan>, Vec<SpanNode>, Option<String>), QueryError> {
-    let query = format!("SELECT {} FROM spans WHERE trace_id = '{id}'", columns());
+#[derive(Default)]
+struct Found {
+    tree: Vec<TreeSpan>,
+    spans: Vec<SpanNode>,
+    partial: Option<String>,
+    services: HashMap<String, u32>,
+}
+
+/// All spans of the trace; where copies of one differ, in the order they were received.
+async fn read_ordered(session: &Session, id: &str) -> Result<Found, QueryError> {
+    let mut found = Found::default();
+    read(session, "spans", id, &mut found).await?;
+    if !copies_differ(&found.spans) {
+        return Ok(found);
+    }
+    let mut found = Found::default();
+    for part in received::parts(session, &HashSet::from([id.to_owned()])) {
+        session.register_part(received::PART, Signal::Spans, part)?;
+        read(session, received::PART, id, &mut found).await?;
+    }
+    Ok(found)
+}
+
+fn copies_differ(spans: &[SpanNode]) -> bool {
+    let mut first: HashMap<(&str, &str), &SpanNode> = HashMap::new();
+    spans.iter().any(|span| *first.entry((&span.span_id, &span.kind)).or_insert(span) != span)
+}
+
+async fn read(session: &Session, table: &str, id: &str, found: &mut Found) -> Result<(), QueryError> {
+    let query = format!("SELECT {} FROM {table} WHERE trace_id = '{id}'", columns());
     let mut stream = session.sql(&query).await?;
-    let (mut tree, mut spans) = (Vec::new(), Vec::new());
-    let mut services: HashMap<String, u32> = HashMap::new();
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         let nodes = Nodes::of(Columns(&batch))?;
         for i in 0..batch.num_rows() {
-            if spans.len() == MAX_SPANS {
-                return Ok((
-                    tree,
-                    spans,
-                    Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them")),
-                ));
+            if found.spans.len() == MAX_SPANS {
+                found.partial = Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them"));
+                return Ok(());
             }
-            let next = services.len() as u32;
-            let service = *services.entry(nodes.service_id(i)).or_insert(next);
-            tree.push(TreeSpan {
+            let next = found.services.len() as u32;
+            let service = *found.services.entry(nodes.service_id(i)).or_insert(next);
+            found.tree.push(TreeSpan {
                 span: parse_span_id(nodes.span_id(i)).unwrap_or(0),
                 parent: parse_span_id(nodes.parent_span_id(i)).unwrap_or(0),
                 kind: Kind::from_word(nodes.kind(i)),
@@ -96,10 +119,10 @@ async fn read(session: &Session, id: &str) -> Result<(Vec<TreeSpan>, Vec<SpanNod
                 start_ns: nodes.start_ns(i),
                 duration_ns: nodes.duration_ns(i),
             });
-            spans.push(nodes.node(i, 0)?);
+            found.spans.push(nodes.node(i, 0)?);
         }
     }
-    Ok((tree, spans, None))
+    Ok(())
 }
 
 /// Log records of the trace by span id; those without one under the empty one.

@@ -1,0 +1,118 @@
+//! The service graph of a real day: the 55 edges between services of the TrainTicket data, their calls and durations as a
+//! script counted them from the files, and behind each edge the very spans; in memory, in files, and after a crash.
+
+mod server;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::BufRead;
+use std::path::Path;
+
+use serde_json::Value;
+use server::{Folder, Server, orrery, shared};
+
+/// (caller, callee) to calls and summed duration.
+type Edges = BTreeMap<(String, String), (u64, i64)>;
+
+#[test]
+fn the_graph_of_a_real_day_is_exact_in_memory_in_files_and_after_a_crash() {
+    let Some(shared) = shared("the TrainTicket graph") else { return };
+    let data = shared.join("data/trainticket-2023-01-29");
+    let (expected, window) = expected(&data);
+    let spans = spans_by_edge(&data);
+    assert_eq!(expected.len(), 55);
+    let folder = Folder::new();
+    // Nothing is flushed unless the test says so.
+    let args = ["--set", "storage.flush_age=1h", "--set", "storage.memtable=4GiB"];
+    let server = Server::start(&folder, &args);
+    let import = orrery()
+        .args(["import", "--endpoint", &server.otlp_http])
+        .arg(data.join("traces.jsonl.zst"))
+        .output()
+        .expect("the import runs");
+    assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
+    check(&server, "in memory", &window, &expected, Some(&spans));
+    server.flush();
+    check(&server, "in files", &window, &expected, Some(&spans));
+    server.kill();
+    let server = Server::start(&folder, &args);
+    check(&server, "after a crash", &window, &expected, None);
+}
+
+fn expected(data: &Path) -> (Edges, String) {
+    let text = std::fs::read(data.join("expected.json")).expect("expected.json beside the data");
+    let json: Value = serde_json::from_slice(&text).expect("JSON");
+    let edge = |e: &Value| {
+        let name = |key: &str| e[key].as_str().expect("a name").to_owned();
+        let calls = e["calls"].as_u64().expect("calls");
+        ((name("source"), name("target")), (calls, e["sum_ns"].as_i64().expect("a sum")))
+    };
+    let edges = json["edges"].as_array().expect("edges").iter().map(edge).collect();
+    let time = |key: &str| json[key].as_i64().expect("a time");
+    (edges, format!("start={}&end={}", time("min_start_ns"), time("max_start_ns") + 1))
+}
+
+/// The (trace id, span id) of every span whose parent is of another service, by (caller, callee); from the file itself.
+fn spans_by_edge(data: &Path) -> HashMap<(String, String), HashSet<(String, String)>> {
+    let file = std::fs::File::open(data.join("traces.jsonl.zst")).expect("the traces");
+    let reader = std::io::BufReader::new(zstd::Decoder::new(file).expect("zstd"));
+    let mut services: HashMap<(String, String), String> = HashMap::new();
+    let mut children = Vec::new();
+    for line in reader.lines() {
+        let request: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        for resource in request["resourceSpans"].as_array().into_iter().flatten() {
+            let attributes = resource["resource"]["attributes"].as_array().expect("attributes");
+            let service = attributes.iter().find(|a| a["key"] == "service.name").expect("a service");
+            let service = service["value"]["stringValue"].as_str().expect("a name").to_owned();
+            for span in resource["scopeSpans"].as_array().into_iter().flatten().flat_map(|s| s["spans"].as_array()).flatten() {
+                let text = |key: &str| span[key].as_str().unwrap_or_default().to_owned();
+                services.insert((text("traceId"), text("spanId")), service.clone());
+                children.push((text("traceId"), text("spanId"), text("parentSpanId"), service.clone()));
+            }
+        }
+    }
+    let mut edges: HashMap<(String, String), HashSet<(String, String)>> = HashMap::new();
+    for (trace, span, parent, service) in children {
+        if let Some(caller) = services.get(&(trace.clone(), parent)).filter(|c| **c != service) {
+            edges.entry((caller.clone(), service)).or_default().insert((trace, span));
+        }
+    }
+    edges
+}
+
+fn check(
+    server: &Server,
+    when: &str,
+    window: &str,
+    expected: &Edges,
+    spans: Option<&HashMap<(String, String), HashSet<(String, String)>>>,
+) {
+    let graph = server.get_json(&format!("/api/v1/service-graph?{window}"));
+    let ends = |e: &Value| {
+        // Node ids carry the namespace, which the counted names lack.
+        let name = |key: &str| e[key].as_str().expect("a node id").rsplit('/').next().expect("a name").to_owned();
+        (name("source"), name("target"))
+    };
+    let calls: Vec<&Value> = graph["edges"].as_array().expect("edges").iter().filter(|e| e["kind"] == "call").collect();
+    let found: Edges = calls
+        .iter()
+        .map(|e| (ends(e), (e["calls"].as_u64().expect("calls"), e["sum_ns"].as_i64().expect("a sum"))))
+        .collect();
+    assert_eq!(&found, expected, "{when}");
+    assert_eq!(graph["completeness"], 1.0, "{when}");
+    let services = graph["nodes"].as_array().expect("nodes").iter().filter(|n| n["kind"] == "service").count();
+    assert_eq!(services, 28, "{when}");
+    eprintln!("graph {when}: {} ms", graph["receipt"]["elapsed_ms"]);
+    for edge in calls.iter().filter(|_| spans.is_some()) {
+        let id = edge["id"].as_str().expect("an id");
+        let answer = server.get_json(&format!("/api/v1/service-graph/spans?{window}&edge={id}&limit=100000"));
+        assert_eq!(answer["total"], edge["calls"], "{when}: {:?}", ends(edge));
+        let text = |span: &Value, key: &str| span[key].as_str().expect("an id").to_owned();
+        let behind: HashSet<(String, String)> = answer["spans"]
+            .as_array()
+            .expect("spans")
+            .iter()
+            .map(|span| (text(span, "trace_id"), text(span, "span_id")))
+            .collect();
+        assert!(spans.is_some_and(|s| s[&ends(edge)] == behind), "{when}: {:?}", ends(edge));
+    }
+}

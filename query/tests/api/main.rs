@@ -1,0 +1,7 @@
+//! The HTTP API over real files and memory, asked as any client asks it.
+
+#[path = "../fixture/mod.rs"]
+mod fixture;
+mod graph;
+mod shapes;
+mod world;
