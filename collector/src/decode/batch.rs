@@ -16,6 +16,8 @@ use super::{DEEPEST_NESTING, DecodeLimits, Decoded, strip};
 
 /// Memory that each row takes whatever it holds, for the limit on a batch: offsets, numbers and the short words.
 const ROW_BYTES: usize = 256;
+/// However large a batch may be, no column's offsets overflow.
+const LARGEST_BATCH: usize = 1 << 30;
 /// The fields of a `Resource*` and of a `Scope*` message, alike in all signals: 1, 2 and 3.
 const GROUP_FIELDS: u32 = 0b1110;
 
@@ -128,7 +130,7 @@ impl Batch {
             scopes: Vec::new(),
             row_bytes: 0,
             bytes: 0,
-            bytes_limit: limits.batch_bytes,
+            bytes_limit: limits.batch_bytes.min(LARGEST_BATCH),
             noted: Noted::default(),
             rejected: 0,
             first_reason: None,

@@ -46,7 +46,8 @@ pub struct DecodeLimits {
     pub nesting: usize,
     /// Attributes of a resource, scope, record, event, link or exemplar.
     pub attributes: usize,
-    /// Memory the rows take beyond their own bytes: what a resource, scope and metric share is repeated for each row.
+    /// Memory the rows take beyond their own bytes: what a resource, scope and metric share is repeated for each row. 1 GiB
+    /// at most.
     pub batch_bytes: usize,
 }
 
