@@ -21,8 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 
-/// How long a client may take for its TLS handshake, and for the head of an HTTP/1 request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an HTTP/1 connection may go without a request. Exporters send every 10, 60 or 300 seconds; closing just then
+/// would lose what some of them never send again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long to wait after the process ran out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/2 streams at once on one connection; a client with more waits.
@@ -99,7 +102,7 @@ impl Listener {
 
 fn http_builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -122,7 +125,7 @@ async fn serve(
     // Small answers must not wait for the client's acknowledgement of earlier ones; where it cannot be had, they do.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = tls else { return speak(stream, builder, door, watcher).await };
-    let handshake = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     tokio::select! {
         () = stop.cancelled() => None,
         shaken = handshake => match shaken {
