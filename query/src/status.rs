@@ -48,7 +48,10 @@ pub trait StatusSource: Send + Sync + 'static {
 
 /// Rows of the tables at recent moments, by tenant; from these come the rates.
 #[derive(Debug, Default)]
-pub struct Rates(Mutex<HashMap<TenantId, VecDeque<(Instant, [u64; 3])>>>);
+pub struct Rates(Mutex<HashMap<TenantId, VecDeque<Moment>>>);
+
+/// When, and the rows of each table then.
+type Moment = (Instant, [u64; 3]);
 
 impl Rates {
     /// Notes the rows of now, and gives each table's rows a second since about [`RATE_OVER`] ago.

@@ -50,7 +50,7 @@ pub fn grouped(n: i64) -> String {
         out.push('−');
     }
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -72,7 +72,7 @@ pub fn bytes(n: u64) -> String {
 pub fn rate(count: u64, window_ns: i64) -> String {
     let per_second = count as f64 / (window_ns.max(1) as f64 / 1e9);
     if count == 0 {
-        format!("0/s")
+        "0/s".to_owned()
     } else if per_second < 0.1 {
         format!("{}/min", significant(per_second * 60.0))
     } else {
@@ -109,7 +109,7 @@ pub fn share(part: f64) -> String {
         format!(">{NBSP}99.99{NBSP}%")
     } else {
         // Three figures, cut rather than rounded near the top.
-        let places = if percent < 1.0 || percent >= 99.0 { 2 } else { 1 };
+        let places = if (1.0..99.0).contains(&percent) { 1 } else { 2 };
         let factor = 10_f64.powi(places);
         let cut = (percent * factor).floor() / factor;
         format!("{}{NBSP}%", trim(format!("{cut:.*}", places as usize)))

@@ -63,7 +63,9 @@ fn spans_by_edge(data: &Path) -> HashMap<(String, String), HashSet<(String, Stri
             let attributes = resource["resource"]["attributes"].as_array().expect("attributes");
             let service = attributes.iter().find(|a| a["key"] == "service.name").expect("a service");
             let service = service["value"]["stringValue"].as_str().expect("a name").to_owned();
-            for span in resource["scopeSpans"].as_array().into_iter().flatten().flat_map(|s| s["spans"].as_array()).flatten() {
+            for span in
+                resource["scopeSpans"].as_array().into_iter().flatten().flat_map(|s| s["spans"].as_array()).flatten()
+            {
                 let text = |key: &str| span[key].as_str().unwrap_or_default().to_owned();
                 services.insert((text("traceId"), text("spanId")), service.clone());
                 children.push((text("traceId"), text("spanId"), text("parentSpanId"), service.clone()));

@@ -105,7 +105,9 @@ fn sql(keys: &[SpanKey]) -> String {
 
 /// The rows of the spans, in the order of the keys.
 async fn read(session: &Session, keys: &[SpanKey], times: &[(i64, i64)]) -> Result<Vec<SpanNode>, QueryError> {
-    let (Some(first), Some(last)) = (times.iter().map(|t| t.0).min(), times.iter().map(|t| t.0).max()) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (times.iter().map(|t| t.0).min(), times.iter().map(|t| t.0).max()) else {
+        return Ok(Vec::new());
+    };
     let within = format!("timestamp >= {} AND timestamp <= {}", timestamp_sql(first), timestamp_sql(last));
     let traces: HashSet<u128> = keys.iter().map(|k| k.0).collect();
     let those = if traces.len() > MAX_NAMED_TRACES { "true".to_owned() } else { in_traces(&traces, "") };

@@ -128,7 +128,10 @@ fn shown_words(metric: &MetricInfo) -> String {
         None | Some("1" | "") => String::new(),
         Some(unit) => format!(" in {unit}"),
     };
-    match (shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic), metric.metric_type.as_str()) {
+    match (
+        shown_of(&metric.metric_type, metric.temporality.as_deref(), metric.is_monotonic),
+        metric.metric_type.as_str(),
+    ) {
         (Shown::Last, _) => format!("last value{unit}"),
         (Shown::Mean, _) => format!("mean{unit}"),
         (_, "SUM") => format!("increase{unit} per second"),

@@ -9,8 +9,8 @@ pub mod semantics;
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 
 pub use lineage::{Lineage, MISSING, ROOT};
 pub use semantics::{Operation, Semantics};

@@ -165,8 +165,10 @@ impl SignalTable {
             runtime.object_store(&url)?,
             runtime.cache_manager.get_file_metadata_cache(),
         );
-        let mut options = datafusion::config::TableParquetOptions::default();
-        options.global = state.config_options().execution.parquet.clone();
+        let options = datafusion::config::TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..Default::default()
+        };
         let source = ParquetSource::new(Arc::clone(&self.table.schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(reader));
