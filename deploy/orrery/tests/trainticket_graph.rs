@@ -81,13 +81,10 @@ fn spans_by_edge(data: &Path) -> HashMap<(String, String), HashSet<(String, Stri
     edges
 }
 
-fn check(
-    server: &Server,
-    when: &str,
-    window: &str,
-    expected: &Edges,
-    spans: Option<&HashMap<(String, String), HashSet<(String, String)>>>,
-) {
+/// Trace and span ids by the services at an edge's ends.
+type SpansOfEdges = HashMap<(String, String), HashSet<(String, String)>>;
+
+fn check(server: &Server, when: &str, window: &str, expected: &Edges, spans: Option<&SpansOfEdges>) {
     let graph = server.get_json(&format!("/api/v1/service-graph?{window}"));
     let ends = |e: &Value| {
         // Node ids carry the namespace, which the counted names lack.

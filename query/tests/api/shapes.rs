@@ -124,12 +124,18 @@ async fn a_trace_comes_whole_by_its_id_alone() {
     }
 }
 
+/// A trace id, its spans and its errors.
+type Found<'a> = (&'a str, u64, u64);
+
+/// Of a request's query string.
+type Parameters<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_is_exact_and_counts_whole_traces() {
     for placement in Placement::ALL {
         let world = small(placement);
         // Traces in order, with their spans and errors.
-        let cases: &[(&[(&str, &str)], &[(&str, u64, u64)])] = &[
+        let cases: &[(Parameters, &[Found])] = &[
             (&[], &[("u", 1, 0), ("t", 4, 1), ("v", 4, 0)]),
             (&[("order", "slowest")], &[("v", 4, 0), ("t", 4, 1), ("u", 1, 0)]),
             (&[("order", "spans")], &[("t", 4, 1), ("v", 4, 0), ("u", 1, 0)]),
@@ -265,7 +271,7 @@ async fn the_status_counts_rows_wherever_they_are() {
 async fn what_makes_no_sense_is_refused_by_name() {
     let world = small(Placement::Memory);
     let unknown = id("zz", 32);
-    let cases: &[(&str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[(&str, Parameters, u16, &str)] = &[
         ("traces/xyz", &[], 400, "is no trace id"),
         (&format!("traces/{unknown}"), &[], 404, "no span of trace"),
         ("services/none", &[], 404, "has no spans in the window"),

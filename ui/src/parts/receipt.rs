@@ -15,7 +15,7 @@ pub fn receipt(receipt: &Receipt) -> impl IntoView + use<> {
         (read, pruned) => format!("{} ({} pruned)", plural(read, "file"), format::count(pruned)),
     };
     let mut parts = vec![
-        format!("{}\u{a0}ms", format::number((receipt.elapsed_ms * 10.0).round() / 10.0)),
+        format::duration((receipt.elapsed_ms * 1e6) as i64),
         format!("{} rows", format::count(receipt.rows_scanned)),
         format::bytes(receipt.bytes_scanned),
         files,
