@@ -20,7 +20,7 @@ const SCHEMA: &str = "main";
 
 /// A session's state: DataFusion's expressions, functions and rules, our own in front, and no file format, no table
 /// factory, no URL table.
-pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
+pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usize) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads.max(1))
         .with_information_schema(true)
@@ -28,6 +28,11 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
+    // What each partition of a sort sets aside for merging what it spilled.
+    let per_partition = memory_bytes / (2 * threads.max(1));
+    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(per_partition);
+    // A virtual column over a stored one carries the stored one's field id, which is no difference that matters.
+    options.execution.skip_physical_aggregate_schema_check = true;
     // Strings are Utf8 in files and memory, so a CAST to VARCHAR must be too.
     options.sql_parser.map_string_types_to_utf8view = false;
     let mut expr_planners = attributes::expr_planners();

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
@@ -22,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
-use crate::table::{FileKeys, ScanCounters, SignalTable, rows_and_bytes};
+use crate::table::{Cost, FileKeys, PrunedFiles, SignalTable};
 use crate::{Engine, Filter, QueryError, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
@@ -37,7 +39,7 @@ pub struct Session {
 struct Inner {
     context: SessionContext,
     snapshot: Arc<Snapshot>,
-    counters: Arc<ScanCounters>,
+    pruned: Arc<PrunedFiles>,
     file_keys: Arc<FileKeys>,
     /// The plans that were run, for the receipt.
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
@@ -59,13 +61,14 @@ impl Session {
         let pool = QueryPool::new(config.query_memory_bytes, Arc::clone(engine.budget()));
         let runtime =
             RuntimeEnvBuilder::from_runtime_env(engine.shared()).with_memory_pool(Arc::new(pool)).build_arc()?;
-        let context = SessionContext::new_with_state(sandbox::state(runtime, config.threads));
-        let counters = Arc::new(ScanCounters::default());
+        let context =
+            SessionContext::new_with_state(sandbox::state(runtime, config.threads, config.query_memory_bytes));
+        let pruned = Arc::new(PrunedFiles::default());
         for signal in Signal::ALL {
             let table = SignalTable::new(
                 signal,
                 snapshot.table(signal).clone(),
-                Arc::clone(&counters),
+                Arc::clone(&pruned),
                 Arc::clone(engine.file_keys()),
             );
             context.register_table(signal.table_name(), Arc::new(table))?;
@@ -73,7 +76,7 @@ impl Session {
         let inner = Inner {
             context,
             snapshot,
-            counters,
+            pruned,
             file_keys: Arc::clone(engine.file_keys()),
             plans: Mutex::default(),
             started,
@@ -96,7 +99,7 @@ impl Session {
     /// Makes some files or batches of a signal an SQL table of their own, in the place of the last one of that name: for
     /// what depends on where a row lies.
     pub(crate) fn register_part(&self, name: &str, signal: Signal, part: TableSnapshot) -> Result<(), QueryError> {
-        let table = SignalTable::new(signal, part, Arc::clone(&self.inner.counters), Arc::clone(&self.inner.file_keys));
+        let table = SignalTable::new(signal, part, Arc::clone(&self.inner.pruned), Arc::clone(&self.inner.file_keys));
         self.inner.context.deregister_table(name)?;
         self.inner.context.register_table(name, Arc::new(table))?;
         Ok(())
@@ -137,22 +140,22 @@ impl Session {
 
     /// What all statements of the session have cost so far.
     pub fn receipt(&self) -> Receipt {
-        let (rows_scanned, bytes_scanned) = rows_and_bytes(&self.inner.plans.lock());
-        let (files, files_pruned) = self.inner.counters.files();
+        let cost = Cost::of(&self.inner.plans.lock());
         Receipt {
             elapsed_ms: (self.inner.started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
-            rows_scanned,
-            bytes_scanned,
-            files,
-            files_pruned,
+            rows_scanned: cost.rows,
+            bytes_scanned: cost.bytes,
+            files: cost.files,
+            files_pruned: self.inner.pruned.count(),
             ..Receipt::default()
         }
     }
 
     async fn start(&self, plan: LogicalPlan) -> Result<SqlStream, QueryError> {
         let context = self.inner.context.clone();
-        let physical =
-            self.within_deadline(async move { Ok(context.state().create_physical_plan(&plan).await?) }).await?;
+        let physical = self
+            .within_deadline(async move { cooperative(context.state().create_physical_plan(&plan).await?) })
+            .await?;
         let stream = {
             let _guard = self.inner.runtime.enter();
             execute_stream(Arc::clone(&physical), self.inner.context.task_ctx())?
@@ -191,6 +194,19 @@ impl Session {
             Err(_) => Err(self.overdue()),
         }
     }
+}
+
+/// Lets every join give way now and then: from one batch they can make work for minutes, in which nothing could stop
+/// them.
+fn cooperative(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+    let wrapped = plan.transform_up(|node| {
+        Ok(if node.name().contains("Join") {
+            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(node)
+        })
+    })?;
+    Ok(wrapped.data)
 }
 
 async fn forward(

@@ -357,9 +357,12 @@ fn null_subject(expr: &Expr) -> bool {
     if matches!(expr, Expr::IsNull(_)) {
         return false;
     }
-    parts(expr).is_some_and(|(subject, _)| match subject {
+    let null = |operand: &Expr| match operand {
         Expr::Literal(value, _) => value.is_null(),
         Expr::TryCast(inner) => matches!(&*inner.expr, Expr::Literal(value, _) if value.is_null()),
         _ => false,
+    };
+    parts(expr).is_some_and(|(subject, operands)| {
+        null(subject) || matches!(expr, Expr::BinaryExpr(_)) && operands.into_iter().any(null)
     })
 }

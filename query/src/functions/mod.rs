@@ -1,6 +1,7 @@
 //! The SQL functions of our own: one a file, one line here each. Registered behind every door.
 
 pub(crate) mod attribute_map;
+pub(crate) mod has_word;
 pub(crate) mod map_get;
 
 use std::sync::{Arc, LazyLock};
@@ -9,7 +10,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 
 /// All of them.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP)]
+    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP), Arc::new(has_word::HasWord::udf())]
 }
 
 static MAP_GET: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(map_get::MapGet::udf()));

@@ -6,7 +6,7 @@ mod prune;
 mod receipt;
 
 pub(crate) use keys::FileKeys;
-pub(crate) use receipt::{ScanCounters, rows_and_bytes};
+pub(crate) use receipt::{Cost, PrunedFiles};
 
 use std::sync::Arc;
 
@@ -52,15 +52,15 @@ pub(crate) struct SignalTable {
     /// The whole maps of [`Scope::ALL`], then the keys that the query asks for.
     virtuals: Vec<Virtual>,
     snapshot: TableSnapshot,
-    counters: Arc<ScanCounters>,
+    pruned: Arc<PrunedFiles>,
     file_keys: Arc<FileKeys>,
 }
 
 impl SignalTable {
-    pub fn new(signal: Signal, snapshot: TableSnapshot, counters: Arc<ScanCounters>, file_keys: Arc<FileKeys>) -> Self {
+    pub fn new(signal: Signal, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, file_keys: Arc<FileKeys>) -> Self {
         let table = table(signal);
         let virtuals = Scope::ALL.map(Virtual::Whole).to_vec();
-        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, counters, file_keys }
+        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, pruned, file_keys }
     }
 
     /// The table with a virtual column, and the column's position.
@@ -254,11 +254,9 @@ impl TableProvider for SignalTable {
         let partitions = state.config().target_partitions();
 
         let mut plans = Vec::new();
-        let mut opened = 0;
         for (place, files) in self.file_keys.grouped(files, self.asked_keys(projection, filters)).await {
             match self.part(state, projection, filters, &self.values(&place))? {
                 Some(part) => {
-                    opened += files.len();
                     if let Some(source) = self.files(state, &files, &part.needed, limit)? {
                         plans.push(part.over(source)?);
                     }
@@ -266,7 +264,7 @@ impl TableProvider for SignalTable {
                 None => pruned += files.len(),
             }
         }
-        self.counters.add(opened, pruned);
+        self.pruned.add(pruned);
         if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
             && let Some(source) = self.memory(&part.needed, partitions)?
         {

@@ -44,10 +44,7 @@ impl Reach {
             return false;
         }
         match (&self.trace_ids, &file.trace_filter) {
-            (Some(ids), Some(filter)) => ids.iter().any(|id| {
-                let _ = (id, filter);
-                true
-            }),
+            (Some(ids), Some(filter)) => ids.iter().any(|id| filter.may_contain(id)),
             (Some(ids), None) => !ids.is_empty(),
             (None, _) => true,
         }

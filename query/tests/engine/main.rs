@@ -8,3 +8,4 @@ mod files;
 mod golden;
 mod limits;
 mod sandbox;
+mod speed;

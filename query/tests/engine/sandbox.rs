@@ -112,7 +112,7 @@ async fn queries_and_what_describes_them_run() {
         "DESCRIBE SELECT name FROM spans",
         "SHOW TABLES",
         "SHOW COLUMNS FROM spans",
-        "SHOW FUNCTIONS LIKE 'map_get'",
+        "SHOW FUNCTIONS LIKE 'lower'",
         "SELECT * FROM generate_series(1, 3)",
         "SELECT * FROM main.spans",
         "SELECT * FROM orrery.main.logs",
