@@ -28,10 +28,15 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<Engine>>)> {
     ]
 }
 
+/// The APIs of other systems, each to be under a prefix of its own.
+const OTHER_SYSTEMS: [&str; 4] = ["/prometheus/{*rest}", "/tempo/{*rest}", "/jaeger/{*rest}", "/loki/{*rest}"];
+
 /// The public API. The caller's [`orrery_model::Identity`] is taken from the request's extensions.
 pub fn router(engine: Arc<Engine>) -> Router {
+    let other_systems = OTHER_SYSTEMS.into_iter().map(|prefix| (prefix, axum::routing::any(not_built)));
     routes()
         .into_iter()
+        .chain(other_systems)
         .fold(Router::new(), |router, (path, answer)| router.route(path, answer))
         .route("/api/v1/{*rest}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)

@@ -122,6 +122,18 @@ fn a_public_address_is_refused_until_it_is_asked_for() {
 }
 
 #[test]
+fn apis_of_other_systems_say_that_they_are_not_built() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    for path in ["/prometheus/api/v1/query?query=up", "/tempo/api/search", "/jaeger/api/traces", "/loki/api/v1/labels"]
+    {
+        let (status, body) = server.get(path);
+        assert_eq!(status, 501, "{path}: {body}");
+        assert!(body.contains("\"hint\""), "{path}: {body}");
+    }
+}
+
+#[test]
 fn probes_and_metrics_answer() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--log-format", "json"]);

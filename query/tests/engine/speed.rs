@@ -33,11 +33,11 @@ fn row(n: usize, names: &[&'static str], traces: &[&'static str]) -> Row {
         .resource("host.name", Value::Text(names[n % 7]))
         .item("http.request.method", Value::Text("GET"))
         .item("http.route", Value::Text(names[mixed % names.len()]))
-        .item("http.response.status_code", Value::Int(if mixed % 100 == 0 { 500 } else { 200 }))
+        .item("http.response.status_code", Value::Int(if mixed.is_multiple_of(100) { 500 } else { 200 }))
         .item("user.id", Value::Text(names[mixed % names.len()]))
         .item("cart.size", Value::Int(i64::try_from(mixed % 10).expect("small")))
         .item("thread.name", Value::Text(names[mixed % 8]));
-    if mixed % 1000 == 0 { row.item("rare.key", Value::Text(names[mixed % names.len()])) } else { row }
+    if mixed.is_multiple_of(1000) { row.item("rare.key", Value::Text(names[mixed % names.len()])) } else { row }
 }
 
 #[tokio::test]

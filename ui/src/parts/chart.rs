@@ -246,7 +246,9 @@ fn draw(canvas: &web_sys::HtmlCanvasElement, size: (f64, f64), plot: &Plot, poin
     context.set_fill_style_str(&muted);
     context.set_text_align("right");
     context.set_text_baseline("middle");
-    for tick in &ticks {
+    // Bars count: between whole numbers there is nothing to mark.
+    let marked = |tick: &&f64| plot.shape == Shape::Lines || tick.fract() == 0.0;
+    for tick in ticks.iter().filter(marked) {
         let at = y(*tick).round() + 0.5;
         stroke(&context, &[(LEFT, at), (width - RIGHT, at)]);
         // A text that cannot be drawn leaves a gap, no more; the same below.
@@ -256,7 +258,8 @@ fn draw(canvas: &web_sys::HtmlCanvasElement, size: (f64, f64), plot: &Plot, poin
     context.set_text_baseline("alphabetic");
     let (times, step) = instant::ticks(plot.window.start, plot.window.end, (area.0 / 90.0) as usize);
     for time in times {
-        let _ = context.fill_text(&instant::tick_label(time, step), x(time), height - 6.0);
+        let at = x(time).clamp(LEFT, width - 20.0);
+        let _ = context.fill_text(&instant::tick_label(time, step), at, height - 6.0);
     }
     context.save();
     context.begin_path();
