@@ -44,7 +44,7 @@ pub fn run_lines(what: &str, command: &mut Command, mut line: impl FnMut(&str)) 
 pub fn output(what: &str, command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
     if !output.status.success() {
-        bail!("{what} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{what} failed: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8(output.stdout)?)
 }
