@@ -1,5 +1,6 @@
 //! The requests a measurement sends, made before it starts: the generated loads and the TrainTicket day.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,7 +61,7 @@ fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
-/// The recorded day, a request a line, as protobuf.
+/// The recorded day, a request a distinct line, as protobuf.
 fn train_ticket(file: &str, signal: &'static str, kind: Signal, records_key: &str) -> Load {
     let shared = std::env::var("ORRERY_SHARED")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into());
@@ -68,8 +69,10 @@ fn train_ticket(file: &str, signal: &'static str, kind: Signal, records_key: &st
     let source = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let lines = std::io::BufReader::new(zstd::Decoder::new(source).expect("zstd")).lines();
     let mut records = 0;
-    let requests = lines.map(|line| {
-        let line = line.expect("a line");
+    // A line that stands twice would be absorbed as a copy.
+    let mut seen = HashSet::new();
+    let distinct = lines.map(|line| line.expect("a line")).filter(|line| seen.insert(line.clone()));
+    let requests = distinct.map(|line| {
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         records += count(&value, records_key);
         Bytes::from(transcode(kind, line.as_bytes(), LIMITS).expect("OTLP/JSON").protobuf)
