@@ -55,7 +55,7 @@ pub fn secure(headers: &mut HeaderMap) {
     }
 }
 
-async fn file(uri: Uri, headers: HeaderMap) -> Response {
+pub async fn file(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path();
     if let Some(file) = FILES.iter().find(|file| file.path == path) {
         return send(file, &headers);

@@ -8,9 +8,9 @@ use axum::body::Body;
 use http::{Method, Request, Response};
 use tower::ServiceExt;
 
-use super::dashboard;
 use super::host::HostCheck;
 use super::refuse::{Refusal, refuse};
+use super::{dashboard, metrics};
 use crate::auth::{Need, Tokens};
 
 /// Which protocol a door speaks.
@@ -88,7 +88,8 @@ impl Door {
             Kind::Dashboard if path.starts_with("/api/v1/lake/") && request.method() != Method::GET => {
                 Some(Need::Admin)
             }
-            Kind::Dashboard if path.starts_with("/api/") || path == "/metrics" => Some(Need::Read),
+            Kind::Dashboard if path.starts_with("/api/") => Some(Need::Read),
+            Kind::Dashboard if path == "/metrics" && !metrics::wants_page(request.headers()) => Some(Need::Read),
             // The dashboard's own files hold no data, and a probe has no token.
             Kind::Dashboard => None,
         }

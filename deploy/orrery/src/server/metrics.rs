@@ -7,11 +7,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, VARY};
+use http::{HeaderMap, Uri};
 use orrery_collector::{Collector, Metric};
 use orrery_storage::{Store, StoreStatus};
 
-use super::process;
+use super::{dashboard, process};
 
 /// Whose counters are shown.
 pub struct Sources {
@@ -23,7 +24,18 @@ pub fn router(sources: Sources) -> Router {
     Router::new().route("/metrics", get(scrape)).with_state(Arc::new(sources))
 }
 
-async fn scrape(State(sources): State<Arc<Sources>>) -> Response {
+/// The dashboard has a page at this address too: a browser asks for that, a scraper for the text.
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|item| item.split(';').next().is_some_and(|kind| kind.trim() == "text/html"))
+}
+
+async fn scrape(State(sources): State<Arc<Sources>>, uri: Uri, headers: HeaderMap) -> Response {
+    if wants_page(&headers) {
+        let mut page = dashboard::file(uri, headers).await;
+        page.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        return page;
+    }
     let mut text = Text::default();
     text.family("orrery_build_info", "gauge", "version of this server");
     text.sample("orrery_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -120,5 +132,24 @@ impl Text {
             self.0.push('}');
         }
         writeln!(self.0, " {value}").expect("a string takes any text");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_get_the_page_and_scrapers_the_text() {
+        for (accept, page) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(wants_page(&headers), page, "{accept}");
+        }
     }
 }
