@@ -44,6 +44,7 @@ test('the theme is chosen, kept, and in effect', async ({ page }) => {
 
 test('the palette opens a pasted trace id and jumps to a service', async ({ page }) => {
   await page.goto('/services');
+  await expect(page.getByRole('link', { name: 'storefront' })).toBeVisible();
   await page.keyboard.press('Control+k');
   await page.keyboard.insertText(FIRST.toUpperCase());
   await page.keyboard.press('Enter');
