@@ -10,6 +10,7 @@ use orrery_storage::TableSnapshot;
 
 use crate::fixture::{self, Row, Value, rows::START_NS};
 
+/// Files, and rows of each unless `SPEED_ROWS` says otherwise.
 const FILES: usize = 4;
 const ROWS: usize = 500_000;
 
@@ -43,16 +44,18 @@ fn row(n: usize, names: &[&'static str], traces: &[&'static str]) -> Row {
 #[tokio::test]
 #[ignore = "minutes, and prints what it measures"]
 async fn speed() {
+    let rows_of_a_file = std::env::var("SPEED_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROWS);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let names: Vec<_> = (0..2000).map(|i| leak(format!("/name/{i}"))).collect();
     let mut files = Vec::new();
     for file in 0..FILES {
-        let traces: Vec<_> = (0..ROWS / 10)
-            .map(|i| leak(format!("{:032x}", (file * ROWS + i).wrapping_mul(0x9E37_79B9_7F4A_7C15))))
+        let traces: Vec<_> = (0..rows_of_a_file / 10)
+            .map(|i| leak(format!("{:032x}", (file * rows_of_a_file + i).wrapping_mul(0x9E37_79B9_7F4A_7C15))))
             .collect();
-        let batches: Vec<_> = (0..ROWS / 20_000)
+        let batches: Vec<_> = (0..rows_of_a_file / 20_000)
             .map(|b| {
-                let rows: Vec<_> = (0..20_000).map(|i| row(file * ROWS + b * 20_000 + i, &names, &traces)).collect();
+                let rows: Vec<_> =
+                    (0..20_000).map(|i| row(file * rows_of_a_file + b * 20_000 + i, &names, &traces)).collect();
                 fixture::batch(Signal::Spans, &rows)
             })
             .collect();
@@ -64,12 +67,12 @@ async fn speed() {
             128 << 10,
         ));
     }
-    println!("{FILES} files of {ROWS} rows, {} bytes a row", files[0].size_bytes / files[0].rows);
+    println!("{FILES} files of {rows_of_a_file} rows, {} bytes a row", files[0].size_bytes / files[0].rows);
     let spans = TableSnapshot { files: Arc::new(files), memory: Vec::new() };
     let source = fixture::Fixed(fixture::snapshot([spans, TableSnapshot::default(), TableSnapshot::default()]));
     let engine =
         Engine::new(Arc::new(source), fixture::config(folder.path()), Arc::new(SystemClock)).expect("an engine");
-    let trace = format!("{:032x}", ROWS.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let trace = format!("{:032x}", rows_of_a_file.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for sql in [
         "SELECT count(*) FROM spans".to_owned(),
         format!("SELECT * FROM spans WHERE trace_id = '{trace}'"),
