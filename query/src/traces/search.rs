@@ -12,7 +12,7 @@ use orrery_model::{Identity, Signal};
 
 use crate::asked::Asked;
 use crate::http::Caller;
-use crate::spans::load::{Want, in_traces, load, load_more};
+use crate::spans::load::{Want, in_traces, load};
 use crate::spans::{ROOT, SpanSet, Symbol, trace_id_hex};
 use crate::time::{rfc3339, timestamp_sql};
 use crate::{Engine, QueryError, Window};
@@ -67,12 +67,12 @@ async fn find(
     if !traces.is_empty() {
         let those = in_traces(&traces, &matching);
         if filter.is_some() {
-            load_more(&session, &mut spans, &format!("{inside} AND {those}"), "false", want).await?;
+            load(&session, &mut spans, &format!("{inside} AND {those}"), "false", want).await?;
         }
         let before = format!("timestamp < {} AND {those}", timestamp_sql(window.start_ns));
         let after = format!("timestamp >= {} AND {those}", timestamp_sql(window.end_ns));
-        load_more(&session, &mut spans, &before, "false", want).await?;
-        load_more(&session, &mut spans, &after, "false", want).await?;
+        load(&session, &mut spans, &before, "false", want).await?;
+        load(&session, &mut spans, &after, "false", want).await?;
     }
     let mut all = whole(&spans);
     let total = all.len() as u64;
