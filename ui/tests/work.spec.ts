@@ -225,8 +225,8 @@ test('a trace of fifty thousand spans is drawn by few elements and scrolls', asy
     return times.sort((a, b) => a - b);
   });
   test.info().annotations.push({ type: 'frames', description: `median ${frames[30].toFixed(1)} ms, p95 ${frames[57].toFixed(1)} ms` });
-  // The whole screen anew in every frame. The median, and wide: other work on the machine takes whole frames too.
-  expect(frames[30]).toBeLessThan(100);
+  // The whole screen anew in every frame, on whatever machine this is: far below what a person sees as a halt.
+  expect(frames[Math.floor(frames.length * 0.95)]).toBeLessThan(100);
 });
 
 test.describe('on a phone', () => {
