@@ -70,7 +70,12 @@ const CLIENTS: &[Client] = &[
             let environment = python_environment();
             vec![
                 command("python3", dir.join("python"), &["-m", "venv", &environment.to_string_lossy()]),
-                command(environment.join("bin/pip"), dir.join("python"), &["-q", "install", "-r", "requirements.txt"]),
+                // Not bin/pip, whose first line names the folder that it was made in.
+                command(
+                    environment.join("bin/python"),
+                    dir.join("python"),
+                    &["-m", "pip", "-q", "install", "-r", "requirements.txt"],
+                ),
             ]
         },
         command: |dir, protocol, endpoint| {
