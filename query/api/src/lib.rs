@@ -3,6 +3,7 @@
 //! Times are RFC 3339 strings in UTC with nine digits of a second, since a JSON number cannot hold nanoseconds;
 //! durations are integers in nanoseconds.
 
+pub mod alerts;
 pub mod catalog;
 pub mod graph;
 pub mod logs;
@@ -11,6 +12,10 @@ pub mod services;
 pub mod sql;
 pub mod trace;
 
+pub use alerts::{
+    Alert, AlertHistory, AlertState, Alerts, Labels, NotifierStatus, Rule, RuleFile, RuleFileError, RuleGroup,
+    RuleHealth, Transition,
+};
 pub use catalog::{AttributeKey, Attributes, Status, TableStatus};
 pub use graph::{Edge, EdgeKind, EdgeSpans, Node, NodeKind, ServiceGraph};
 pub use logs::{LogRecord, Logs};
