@@ -10,6 +10,7 @@ mod memtable;
 mod parquet;
 pub mod snapshot;
 pub mod store;
+pub mod token_filter;
 mod trace_filter;
 mod views;
 mod wal;

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Bits a distinct id; one look-up in about a hundred of an absent id is a false yes.
 const BITS_PER_ID: usize = 10;
 const BLOCK_BITS: usize = 256;
-const BLOCK_BYTES: usize = BLOCK_BITS / 8;
+pub(crate) const BLOCK_BYTES: usize = BLOCK_BITS / 8;
 
 /// One odd multiplier a word, those of Parquet's split-block filter.
 const SALT: [u32; 8] =
@@ -31,14 +31,8 @@ impl TraceFilter {
     pub(crate) fn from_hashes(mut hashes: Vec<u64>) -> Self {
         hashes.sort_unstable();
         hashes.dedup();
-        let mut blocks = vec![[0_u32; 8]; (hashes.len() * BITS_PER_ID).div_ceil(BLOCK_BITS)];
-        for &hash in &hashes {
-            let block = block_of(hash, blocks.len());
-            for (word, bit) in blocks[block].iter_mut().zip(mask(hash)) {
-                *word |= bit;
-            }
-        }
-        Self { blocks: blocks.into() }
+        let blocks = (hashes.len() * BITS_PER_ID).div_ceil(BLOCK_BITS);
+        Self { blocks: fill(blocks, hashes).into() }
     }
 
     /// Whether the id (lower-case hex) may be in the file. `false` is certain.
@@ -53,7 +47,7 @@ impl TraceFilter {
 
     /// The stored form: the blocks' words, little-endian. Empty for a file without trace ids.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.blocks.iter().flatten().flat_map(|word| word.to_le_bytes()).collect()
+        stored(&self.blocks)
     }
 
     /// The inverse of [`Self::to_bytes`]; `None` for a length that is no whole number of blocks.
@@ -80,11 +74,30 @@ pub(crate) fn hash(trace_id: &str) -> u64 {
     xxh3_64(trace_id.as_bytes())
 }
 
-fn block_of(hash: u64, blocks: usize) -> usize {
+/// A filter of so many blocks that holds the hashes. Without blocks it holds nothing, and must be given none.
+pub(crate) fn fill(blocks: usize, hashes: impl IntoIterator<Item = u64>) -> Vec<[u32; 8]> {
+    let mut blocks = vec![[0_u32; 8]; blocks];
+    for hash in hashes {
+        let block = block_of(hash, blocks.len());
+        for (word, bit) in blocks[block].iter_mut().zip(mask(hash)) {
+            *word |= bit;
+        }
+    }
+    blocks
+}
+
+/// The stored form of blocks: their words, little-endian.
+pub(crate) fn stored(blocks: &[[u32; 8]]) -> Vec<u8> {
+    blocks.iter().flatten().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// The block of a hash, by its upper half.
+pub(crate) fn block_of(hash: u64, blocks: usize) -> usize {
     (((hash >> 32) * blocks as u64) >> 32) as usize
 }
 
-fn mask(hash: u64) -> [u32; 8] {
+/// The bit of each word of a hash's block, by its lower half.
+pub(crate) fn mask(hash: u64) -> [u32; 8] {
     SALT.map(|salt| 1 << ((hash as u32).wrapping_mul(salt) >> 27))
 }
 

@@ -9,6 +9,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampNanosecondType;
 use orrery_model::{Signal, TenantId, table};
+use orrery_storage::token_filter::TokenFilters;
 use orrery_storage::{DataFile, Lake, LakeError, SealedBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use support::{HOUR, SECOND, START, Seed};
@@ -98,7 +99,10 @@ async fn files_are_sorted_split_by_the_hour_and_have_the_tables_schema() {
         for file in files.iter() {
             let rows = read(file);
             let table = table(signal);
-            assert!(rows.schema() == table.schema, "the schema of {signal} is not the table's");
+            assert!(rows.schema().fields() == table.schema.fields(), "the schema of {signal} is not the table's");
+            let said: Vec<_> = rows.schema().metadata().keys().cloned().collect();
+            let expected = if signal == Signal::Logs { vec![TokenFilters::KEY.to_owned()] } else { vec![] };
+            assert_eq!(said, expected, "what the footer of {signal} says besides");
             assert_eq!(rows.num_rows() as u64, file.rows);
             let times = rows.column(0).as_primitive::<TimestampNanosecondType>().values();
             let (min, max) = (times.iter().min().copied(), times.iter().max().copied());

@@ -16,6 +16,7 @@ use parquet::file::writer::SerializedFileWriter;
 use super::gather::Gather;
 use super::order::Run;
 use super::properties::writer_properties;
+use super::tokens::{SectionFilters, TokenBuilder, TokenPlaces};
 use super::{ColumnRange, ColumnStatistics, io};
 use crate::lake::LakeError;
 use crate::trace_filter::{self, TraceFilter};
@@ -50,12 +51,21 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
         .map(|start| start..run.rows.len().min(start + ROW_GROUP_ROWS))
         .collect();
     let writers: Result<Vec<_>, _> = (0..ranges.len()).map(|index| factory.create_column_writers(index)).collect();
-    for chunks in encode_columns(table, &gather, &ranges, writers.map_err(fail)?).map_err(fail)? {
+    let (chunks, tokens) = encode_columns(table, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
+    let mut tokens = tokens.into_iter();
+    let mut places = None;
+    for chunks in chunks {
         let mut row_group = writer.next_row_group().map_err(fail)?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut row_group).map_err(fail)?;
         }
         row_group.close().map_err(fail)?;
+        if let Some(filters) = tokens.next() {
+            places.get_or_insert_with(TokenPlaces::new).write(&mut writer, &filters).map_err(fail)?;
+        }
+    }
+    if let Some(places) = places {
+        places.finish(&mut writer);
     }
     let metadata = writer.close().map_err(fail)?;
     Ok(Encoded {
@@ -67,19 +77,25 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
     })
 }
 
-/// The encoded columns of each row group.
+/// The encoded columns of each row group, and its token filters where the table has bodies.
 fn encode_columns(
     table: &Table,
     gather: &Gather<'_>,
     ranges: &[Range<usize>],
     writers: Vec<Vec<ArrowColumnWriter>>,
-) -> parquet::errors::Result<Vec<Vec<ArrowColumnChunk>>> {
+) -> parquet::errors::Result<(Vec<Vec<ArrowColumnChunk>>, Vec<SectionFilters>)> {
+    let mut tokens = Vec::new();
     let mut writers: Vec<_> = writers.into_iter().map(Vec::into_iter).collect();
     let mut chunks: Vec<Vec<ArrowColumnChunk>> = ranges.iter().map(|_| Vec::new()).collect();
     for (index, field) in table.schema.fields().iter().enumerate() {
         let column = gather.column(index)?;
         for ((range, writers), chunks) in ranges.iter().zip(&mut writers).zip(&mut chunks) {
             let rows = gather.read(&column, range.clone())?;
+            if field.name() == "body" {
+                let mut builder = TokenBuilder::new();
+                builder.add(&rows);
+                tokens.push(builder.finish());
+            }
             // The encoder knows text behind a dictionary; the file has the type of the table.
             let field = field.as_ref().clone().with_data_type(rows.data_type().clone());
             for leaf in compute_leaves(&field, &rows)? {
@@ -89,7 +105,7 @@ fn encode_columns(
             }
         }
     }
-    Ok(chunks)
+    Ok((chunks, tokens))
 }
 
 /// The size of the footer, which DuckLake keeps: the length that stands before the closing `PAR1`.

@@ -6,6 +6,7 @@ mod gather;
 mod name;
 mod order;
 mod properties;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

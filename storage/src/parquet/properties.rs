@@ -40,7 +40,7 @@ const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
 const FEW: &[&str] = &["severity_number", "flags"];
 
 pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> WriterPropertiesPtr {
-    // No key-value metadata: Arrow would take it for the schema's, which then is not the table's.
+    // No `ARROW:schema`: the one that Arrow derives is the table's.
     // Version 2 pages leave the repetition levels of maps and lists uncompressed.
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
