@@ -2,7 +2,6 @@
 //! memory, and never makes a file visible except by the one transaction of a flush.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +13,8 @@ use tokio::sync::Mutex;
 
 use crate::DataFile;
 use crate::catalog::{Catalog, Committed};
-use crate::parquet::{FileName, FlushName, WrittenFile, io, sync_folder, write_files};
+use crate::fs::{FileSystem, RealFileSystem};
+use crate::parquet::{FileName, FlushName, WrittenFile, io, write_files};
 
 /// The name of the only writer of a lake with a local catalog.
 const WRITER: &str = "local";
@@ -79,6 +79,8 @@ impl LakeError {
 
 /// The data files of a data folder and their catalog. Dropping it loses nothing.
 pub struct Lake {
+    /// What data files are written, synced and removed by.
+    fs: Arc<dyn FileSystem>,
     data_path: PathBuf,
     epoch: u64,
     flushed_sequence: AtomicU64,
@@ -91,16 +93,23 @@ impl Lake {
     /// Opens `dir/catalog.sqlite` and `dir/data/`, creating what is missing, and removes the files that a torn flush left.
     /// The caller holds the folder's lock.
     pub async fn open(dir: &Path) -> Result<Self, LakeError> {
-        let data_path = dir.join("data");
-        fs::create_dir_all(&data_path).map_err(io("create", &data_path))?;
+        Self::open_on(dir, Arc::new(RealFileSystem)).await
+    }
+
+    /// Like [`Lake::open`], with the file system that changes below `data/` go through. What it writes must be readable
+    /// at the same path; the catalog is a real file.
+    pub async fn open_on(dir: &Path, fs: Arc<dyn FileSystem>) -> Result<Self, LakeError> {
         // Absolute, since DuckDB takes a relative one from its own working folder.
+        std::fs::create_dir_all(dir).map_err(io("create", dir))?;
         let dir = dir.canonicalize().map_err(io("find", dir))?;
         let data_path = dir.join("data");
+        fs.create_dir(&data_path).map_err(io("create", &data_path))?;
         let mut catalog = Catalog::open(&dir.join("catalog.sqlite"), &data_path, WRITER).await?;
-        sync_folder(&dir)?;
-        remove_torn_files(&data_path, &catalog.referenced_paths().await?)?;
+        fs.sync_dir(&dir).map_err(io("sync", &dir))?;
+        remove_torn_files(&*fs, &data_path, &catalog.referenced_paths().await?)?;
         let view = catalog.load_view(&data_path).await?;
         Ok(Self {
+            fs,
             epoch: catalog.epoch,
             flushed_sequence: AtomicU64::new(catalog.flushed_sequence),
             view: ArcSwap::from_pointee(view),
@@ -137,11 +146,11 @@ impl Lake {
             return Err(LakeError::Sequence { first, through, flushed });
         }
         let name = FlushName { writer: WRITER.to_owned(), epoch: self.epoch, first, last: through };
-        let data_path = self.data_path.clone();
+        let (fs, data_path) = (Arc::clone(&self.fs), self.data_path.clone());
         // The files' thread holds the catalog, so that a caller who goes away does not let a repeated flush write the same
         // files beside it.
         let (mut catalog, files) =
-            tokio::task::spawn_blocking(move || (catalog, write_files(&data_path, &name, sealed)))
+            tokio::task::spawn_blocking(move || (catalog, write_files(&*fs, &data_path, &name, sealed)))
                 .await
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let files = files?;
@@ -195,10 +204,14 @@ fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>)
 
 /// Removes this writer's files that no snapshot names. The rows of a file that was never committed are in the log.
 /// Files whose names are not ours are left alone.
-fn remove_torn_files(data_path: &Path, referenced: &std::collections::HashSet<String>) -> Result<(), LakeError> {
+fn remove_torn_files(
+    fs: &dyn FileSystem,
+    data_path: &Path,
+    referenced: &std::collections::HashSet<String>,
+) -> Result<(), LakeError> {
     let mut folders = vec![data_path.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(io("list", &folder))? {
+        for entry in std::fs::read_dir(&folder).map_err(io("list", &folder))? {
             let entry = entry.map_err(io("list", &folder))?;
             let path = entry.path();
             if entry.file_type().map_err(io("look at", &path))?.is_dir() {
@@ -212,7 +225,7 @@ fn remove_torn_files(data_path: &Path, referenced: &std::collections::HashSet<St
             };
             let ours = FileName::parse(name).is_some_and(|name| name.writer == WRITER);
             if ours && !referenced.contains(relative) {
-                fs::remove_file(&path).map_err(io("remove the torn file", &path))?;
+                fs.unlink(&path).map_err(io("remove the torn file", &path))?;
                 tracing::info!(file = relative, "removed a data file that was never committed");
             }
         }

@@ -1,9 +1,12 @@
-//! The file system as the write-ahead log sees it: few calls, each of which a test can make fail or be the last before
-//! the power goes. Never hides a sync: a file's bytes are durable after [`File::sync_data`], its name after
-//! [`FileSystem::sync_dir`] of the folder that holds it, and nothing is before.
+//! The file system as the write-ahead log and the writers of data files see it: few calls, each of which a test can make
+//! fail or be the last before the power goes. Data files are read past it, since reading changes nothing. Never hides a
+//! sync: a file's bytes are durable after [`File::sync_data`], its name after [`FileSystem::sync_dir`] of the folder that
+//! holds it, and nothing is before.
 
+mod appender;
 mod real;
 
+pub use appender::Appender;
 pub use real::RealFileSystem;
 
 use std::io;

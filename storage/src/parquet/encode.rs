@@ -1,7 +1,7 @@
 //! Writing one run of rows as a Parquet file: a column at a time is gathered in the run's order, encoded and let go, so
 //! that memory holds one column and the encoded rest. Never decides the order.
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::order::Run;
 use super::properties::writer_properties;
 use super::tokens::{SectionFilters, TokenBuilder, TokenPlaces};
 use super::{ColumnRange, ColumnStatistics, io};
+use crate::fs::{Appender, File, FileSystem};
 use crate::lake::LakeError;
 use crate::trace_filter::{self, TraceFilter};
 
@@ -29,7 +30,7 @@ const MAX_RANGE_BYTES: usize = 256;
 
 /// What a finished file is, beyond its rows.
 pub(crate) struct Encoded {
-    pub(crate) file: File,
+    pub(crate) file: Box<dyn File>,
     pub(crate) size_bytes: u64,
     pub(crate) footer_bytes: u64,
     pub(crate) columns: Vec<ColumnStatistics>,
@@ -37,12 +38,18 @@ pub(crate) struct Encoded {
 }
 
 /// Writes the run to the file, which is not synced yet. An existing file of that name is a torn flush's, and overwritten.
-pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run: &Run) -> Result<Encoded, LakeError> {
+pub(crate) fn write_run(
+    fs: &dyn FileSystem,
+    path: &Path,
+    table: &Table,
+    batches: &[RecordBatch],
+    run: &Run,
+) -> Result<Encoded, LakeError> {
     let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
     let schema = ArrowSchemaConverter::new().convert(&table.schema).map_err(fail)?;
     let properties = writer_properties(table, &schema);
-    let file = File::create(path).map_err(io("create", path))?;
-    let mut writer = SerializedFileWriter::new(&file, schema.root_schema_ptr(), properties).map_err(fail)?;
+    let mut appender = create(fs, path)?;
+    let mut writer = SerializedFileWriter::new(&mut appender, schema.root_schema_ptr(), properties).map_err(fail)?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&table.schema));
 
     let gather = Gather::new(batches, &run.rows);
@@ -69,12 +76,21 @@ pub(crate) fn write_run(path: &Path, table: &Table, batches: &[RecordBatch], run
     }
     let metadata = writer.close().map_err(fail)?;
     Ok(Encoded {
-        size_bytes: file.metadata().map_err(io("look at", path))?.len(),
-        footer_bytes: footer_bytes(path)?,
+        size_bytes: appender.written(),
+        footer_bytes: footer_bytes(&appender).map_err(io("read the footer of", path))?,
         columns: column_statistics(table, &gather, run, &metadata),
         trace_filter: trace_ids(table, &gather),
-        file,
+        file: appender.into_file(),
     })
+}
+
+/// An empty file, in the place of any that is there.
+pub(crate) fn create(fs: &dyn FileSystem, path: &Path) -> Result<Appender, LakeError> {
+    let created = match fs.create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs.unlink(path).and_then(|()| fs.create(path)),
+        created => created,
+    };
+    Ok(Appender::new(created.map_err(io("create", path))?))
 }
 
 /// The encoded columns of each row group, and its token filters where the table has bodies.
@@ -109,16 +125,13 @@ fn encode_columns(
 }
 
 /// The size of the footer, which DuckLake keeps: the length that stands before the closing `PAR1`.
-fn footer_bytes(path: &Path) -> Result<u64, LakeError> {
-    use std::io::{Read, Seek, SeekFrom};
-    let read = || {
-        let mut file = File::open(path)?;
-        let mut tail = [0; 8];
-        file.seek(SeekFrom::End(-8))?;
-        file.read_exact(&mut tail)?;
-        Ok(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]).into())
-    };
-    read().map_err(io("read the footer of", path))
+pub(crate) fn footer_bytes(written: &Appender) -> std::io::Result<u64> {
+    let mut tail = [0; 8];
+    let start = written.written().checked_sub(8).ok_or(ErrorKind::UnexpectedEof)?;
+    if written.file().read_at(start, &mut tail)? < tail.len() {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]).into())
 }
 
 /// The statistics of the timestamp and of the first word of the sort key, by which the run's ends are known.

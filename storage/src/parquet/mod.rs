@@ -9,7 +9,6 @@ mod properties;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -18,6 +17,7 @@ use orrery_model::{Signal, TenantId, table};
 pub(crate) use name::FileName;
 
 use crate::TraceFilter;
+use crate::fs::{File, FileSystem};
 use crate::lake::{LakeError, SealedBatch};
 
 /// A file on stable storage that no snapshot names yet.
@@ -75,16 +75,17 @@ pub(crate) struct FlushName {
 /// and signal are released as soon as their files are written. After an error none of the files is left, so that a full
 /// disk has its room back.
 pub(crate) fn write_files(
+    fs: &dyn FileSystem,
     data_path: &Path,
     name: &FlushName,
     sealed: Vec<SealedBatch>,
 ) -> Result<Vec<WrittenFile>, LakeError> {
     let mut paths = Vec::new();
-    let written = write_groups(data_path, name, sealed, &mut paths);
+    let written = write_groups(fs, data_path, name, sealed, &mut paths);
     if written.is_err() {
         for path in paths {
             // One that cannot be removed either is removed by the next start.
-            let _ = fs::remove_file(path);
+            let _ = fs.unlink(&path);
         }
     }
     written
@@ -92,6 +93,7 @@ pub(crate) fn write_files(
 
 /// Writes the files and puts the path of each in `paths` before it is there.
 fn write_groups(
+    fs: &dyn FileSystem,
     data_path: &Path,
     name: &FlushName,
     sealed: Vec<SealedBatch>,
@@ -105,15 +107,15 @@ fn write_groups(
     }
     let mut files = Vec::new();
     let mut unsynced = Vec::new();
+    let mut folders = BTreeSet::new();
     while let Some(((tenant, code), batches)) = groups.pop_first() {
         let signal = Signal::from_code(code).expect("the code is a signal's");
         for run in order::sorted_runs(table(signal), &batches) {
             let relative_path = FileName::new(name, signal, run.hour).relative_path();
             let path = data_path.join(tenant.as_str()).join(signal.table_name()).join(&relative_path);
-            fs::create_dir_all(path.parent().expect("a data file is in a folder"))
-                .map_err(io("create a folder for", &path))?;
+            create_folders(fs, data_path, &path, &mut folders)?;
             paths.push(path.clone());
-            let encoded = encode::write_run(&path, table(signal), &batches, &run)?;
+            let encoded = encode::write_run(fs, &path, table(signal), &batches, &run)?;
             unsynced.push((path.clone(), encoded.file));
             if unsynced.len() == MAX_UNSYNCED {
                 sync_files(&mut unsynced)?;
@@ -134,27 +136,36 @@ fn write_groups(
         }
     }
     sync_files(&mut unsynced)?;
-    sync_folders(data_path, &files)?;
+    sync_folders(fs, &folders)?;
     Ok(files)
 }
 
 /// One after another, but none before all are written: the first to be synced takes most of the others' work with it.
-fn sync_files(files: &mut Vec<(PathBuf, File)>) -> Result<(), LakeError> {
-    files.drain(..).try_for_each(|(path, file)| file.sync_all().map_err(io("sync", &path)))
+pub(crate) fn sync_files(files: &mut Vec<(PathBuf, Box<dyn File>)>) -> Result<(), LakeError> {
+    files.drain(..).try_for_each(|(path, file)| file.sync_data().map_err(io("sync", &path)))
+}
+
+/// Makes the folders that a data file lies in, from the data folder down, and puts them, the data folder too, in
+/// `folders`, by which each is made once.
+pub(crate) fn create_folders(
+    fs: &dyn FileSystem,
+    data_path: &Path,
+    file: &Path,
+    folders: &mut BTreeSet<PathBuf>,
+) -> Result<(), LakeError> {
+    let above: Vec<_> = file.ancestors().skip(1).take_while(|folder| folder.starts_with(data_path)).collect();
+    for folder in above.into_iter().rev() {
+        if folders.insert(folder.to_owned()) && folder != data_path {
+            fs.create_dir(folder).map_err(io("create a folder for", file))?;
+        }
+    }
+    Ok(())
 }
 
 /// A new file's name is durable only when its folder is, up to the data folder.
-fn sync_folders(data_path: &Path, files: &[WrittenFile]) -> Result<(), LakeError> {
-    let mut folders = BTreeSet::new();
-    for file in files {
-        folders.extend(file.path.ancestors().skip(1).take_while(|folder| folder.starts_with(data_path)));
-    }
+pub(crate) fn sync_folders(fs: &dyn FileSystem, folders: &BTreeSet<PathBuf>) -> Result<(), LakeError> {
     // Parents sort before their children; the innermost goes first.
-    folders.into_iter().rev().try_for_each(sync_folder)
-}
-
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), LakeError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
+    folders.iter().rev().try_for_each(|folder| fs.sync_dir(folder).map_err(io("sync", folder)))
 }
 
 /// Names the operation and the path that an I/O error broke.
