@@ -1,5 +1,6 @@
 //! What the tests share: a request is its number, its rows are numbered log records; a model of the lake whose commits
-//! the power can go at; and the reading of every row that a store shows.
+//! the power can go at, or the real lake with its data files on the same disk as the log; and the reading of every row
+//! that a store shows.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,13 +16,19 @@ use futures::future::BoxFuture;
 use orrery_model::{Clock, Signal, SnapshotId, TenantId, table};
 use orrery_storage::fs::FileSystem;
 use orrery_storage::store::{BoxError, FlushTarget};
-use orrery_storage::{Append, AppendError, Appended, Decode, LakeView, SealedBatch, Store, StoreConfig, StoreError};
+use orrery_storage::{
+    Append, AppendError, Appended, Decode, Lake, LakeView, SealedBatch, Store, StoreConfig, StoreError,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use tokio::sync::OnceCell;
+
 use crate::disk::{Call, Disk};
+use crate::torture::scratch;
 
 pub const ROWS: usize = 3;
 const DEADLINE: Duration = Duration::from_secs(20);
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// A clock that stands still.
 pub struct Still(pub i64);
@@ -73,7 +80,10 @@ fn batch(signal: Signal, id: i64, received_ns: i64) -> RecordBatch {
 
 fn column(field: &Field, id: i64, received_ns: i64) -> ArrayRef {
     match (field.name().as_str(), field.data_type()) {
-        ("timestamp", _) => Arc::new(arrow::array::TimestampNanosecondArray::from(vec![received_ns; ROWS])),
+        // Of two hours, so that a flush writes more than one file.
+        ("timestamp", _) => {
+            Arc::new(arrow::array::TimestampNanosecondArray::from(vec![received_ns - id % 2 * HOUR_NS; ROWS]))
+        }
         ("body", _) => Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| format!("{id}/{row}")))),
         (_, data_type) if field.is_nullable() => new_null_array(data_type, ROWS),
         (_, DataType::Utf8) => Arc::new(StringArray::from(vec!["x"; ROWS])),
@@ -141,19 +151,71 @@ impl FlushTarget for ModelLake {
     }
 }
 
+/// The lake, with the power going after a commit too. Before it the power goes with the last call that the files take.
+struct Cut {
+    lake: Lake,
+    disk: Disk,
+}
+
+impl FlushTarget for Cut {
+    fn flushed_sequence(&self) -> u64 {
+        self.lake.flushed_sequence()
+    }
+
+    fn view(&self) -> Arc<LakeView> {
+        self.lake.view()
+    }
+
+    fn flush(
+        &self,
+        first: u64,
+        through: u64,
+        sealed: Vec<SealedBatch>,
+    ) -> BoxFuture<'_, Result<Arc<LakeView>, BoxError>> {
+        async move {
+            let view = self.lake.flush(first, through, sealed).await?;
+            self.disk.step(Call::Commit, |_| Ok(()))?;
+            Ok(view)
+        }
+        .boxed()
+    }
+}
+
+/// An empty catalog, which takes a while to make.
+static CATALOG: OnceCell<Vec<u8>> = OnceCell::const_new();
+
+async fn empty_catalog() -> Vec<u8> {
+    let dir = scratch();
+    Lake::open(dir.path()).await.unwrap().close().await.unwrap();
+    std::fs::read(dir.path().join("catalog.sqlite")).unwrap()
+}
+
 /// A store's surroundings, which outlive it.
 pub struct Place {
     _dir: tempfile::TempDir,
     pub disk: Disk,
     pub lake: Arc<Mutex<ModelState>>,
     pub config: StoreConfig,
+    /// The real lake instead of the model of one.
+    real: bool,
 }
 
 impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        Self { disk: Disk::new(&config.dir), config, _dir: dir, lake: Arc::default() }
+        Self { disk: Disk::new(&config.dir), config, _dir: dir, lake: Arc::default(), real: false }
+    }
+
+    /// With the real lake. Its data files are on the disk; its catalog, which has its own way with power cuts, is a real
+    /// file that loses nothing.
+    pub async fn with_lake() -> Self {
+        let dir = scratch();
+        let config = config(&dir.path().canonicalize().unwrap());
+        std::fs::create_dir(&config.dir).unwrap();
+        std::fs::write(config.dir.join("catalog.sqlite"), CATALOG.get_or_init(empty_catalog).await).unwrap();
+        let disk = Disk::new(&config.dir).mirroring(&config.dir.join("data"));
+        Self { disk, config, _dir: dir, lake: Arc::default(), real: true }
     }
 
     pub async fn open(&self) -> Result<Arc<Store>, StoreError> {
@@ -161,22 +223,35 @@ impl Place {
     }
 
     pub async fn open_at(&self, now_ns: i64) -> Result<Arc<Store>, StoreError> {
+        unlocked(|| self.try_open(now_ns)).await
+    }
+
+    async fn try_open(&self, now_ns: i64) -> Result<Arc<Store>, StoreError> {
         let fs: Arc<dyn FileSystem> = Arc::new(self.disk.clone());
-        let lake = ModelLake::new(&self.disk, &self.lake);
-        unlocked(|| {
-            let (config, fs, lake) = (self.config.clone(), Arc::clone(&fs), Arc::clone(&lake));
-            Store::open_with(config, Arc::new(Numbered), Arc::new(Still(now_ns)), fs, lake)
-        })
-        .await
+        let lake: Arc<dyn FlushTarget> = if self.real {
+            let lake = Lake::open_on(&self.config.dir, Arc::clone(&fs)).await?;
+            Arc::new(Cut { lake, disk: self.disk.clone() })
+        } else {
+            ModelLake::new(&self.disk, &self.lake)
+        };
+        Store::open_with(self.config.clone(), Arc::new(Numbered), Arc::new(Still(now_ns)), fs, lake).await
     }
 
     /// How often each row is there, by `request/row`.
     pub fn rows(&self, store: &Store) -> BTreeMap<String, usize> {
+        self.read_rows(store).unwrap()
+    }
+
+    /// Like [`Place::rows`], or which file cannot be read.
+    pub fn read_rows(&self, store: &Store) -> Result<BTreeMap<String, usize>, String> {
+        if self.real {
+            return read_rows_of(store);
+        }
         let snapshot = store.snapshot(&TenantId::default());
         let commits = usize::try_from(snapshot.id.0).unwrap();
         let lake = self.lake.lock().unwrap();
         let batches = lake.commits[..commits].iter().flatten().chain(&snapshot.table(Signal::Logs).memory);
-        count(batches)
+        Ok(count(batches))
     }
 }
 
@@ -222,14 +297,22 @@ pub async fn send(store: &Store, id: i64) -> Result<Appended, AppendError> {
 
 /// How often each row of a store on a real lake is there.
 pub fn rows_of(store: &Store) -> BTreeMap<String, usize> {
+    read_rows_of(store).unwrap()
+}
+
+fn read_rows_of(store: &Store) -> Result<BTreeMap<String, usize>, String> {
     let snapshot = store.snapshot(&TenantId::default());
     let logs = snapshot.table(Signal::Logs);
     let mut batches = logs.memory.clone();
     for file in logs.files.iter() {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap();
-        batches.extend(reader.build().unwrap().map(Result::unwrap));
+        batches.extend(read_file(&file.path).map_err(|e| format!("{}: {e}", file.path.display()))?);
     }
-    count(batches.iter())
+    Ok(count(batches.iter()))
+}
+
+fn read_file(path: &Path) -> Result<Vec<RecordBatch>, BoxError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    Ok(reader.build()?.collect::<Result<_, _>>()?)
 }
 
 fn count<'a>(batches: impl Iterator<Item = &'a RecordBatch>) -> BTreeMap<String, usize> {

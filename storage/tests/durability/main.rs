@@ -7,3 +7,6 @@ mod harness;
 mod power;
 mod real;
 mod refusals;
+mod syncs;
+#[path = "../torture/mod.rs"]
+mod torture;

@@ -1,15 +1,19 @@
 //! A file system in memory that knows what a power cut would leave: a file's bytes are durable after its `sync_data`, a
 //! name after `sync_dir` of its folder. The power can go before or after any call that changes something, calls can be
-//! made to fail, and the volume has a size. Two knobs leave a kind of sync out, to show that the tests would notice.
+//! made to fail, and the volume has a size. Two knobs leave a kind of sync out, to show that the tests would notice. What
+//! lies below one folder can be kept as real files too, for those who read past the file system.
+
+mod ops;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ops::{Coin, FileOp, NameOp, Node};
 use orrery_storage::fs::{File, FileSystem};
-
-const SECTOR: usize = 512;
 
 /// What of the unsynced survives a cut.
 #[derive(Clone, Copy, Debug)]
@@ -48,27 +52,17 @@ pub struct Ignore {
     pub sync_dir: bool,
 }
 
+/// Which call fails, once.
+#[derive(Clone, Copy, Debug)]
+enum Failing {
+    /// The next one of this kind.
+    Next(Call, io::ErrorKind),
+    /// The one with this index.
+    At(usize, io::ErrorKind),
+}
+
 #[derive(Clone)]
 pub struct Disk(Arc<Mutex<State>>);
-
-#[derive(Clone, Copy, Debug)]
-enum Node {
-    Dir,
-    File(u64),
-}
-
-#[derive(Clone, Debug)]
-enum NameOp {
-    Link(PathBuf, Node),
-    Unlink(PathBuf),
-    Rename(PathBuf, PathBuf, Node),
-}
-
-#[derive(Clone, Debug)]
-enum FileOp {
-    Size(usize),
-    Write(usize, Vec<u8>),
-}
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
@@ -88,8 +82,9 @@ struct State {
     powered: bool,
     ignore: Ignore,
     capacity: u64,
-    /// The next call of this kind fails so.
-    fail: Option<(Call, io::ErrorKind)>,
+    fail: Option<Failing>,
+    /// Below this folder the live files are real as well.
+    mirrored: Option<PathBuf>,
 }
 
 impl Disk {
@@ -107,6 +102,7 @@ impl Disk {
             ignore: Ignore::default(),
             capacity: u64::MAX,
             fail: None,
+            mirrored: None,
         })))
     }
 
@@ -122,8 +118,27 @@ impl Disk {
         state.cut = Some((index, when));
     }
 
+    /// Keeps what lies below `dir`, a folder that is there, as real files too.
+    pub fn mirroring(self, dir: &Path) -> Self {
+        self.state().mirrored = Some(dir.to_owned());
+        self
+    }
+
     pub fn fail_next(&self, call: Call, kind: io::ErrorKind) {
-        self.state().fail = Some((call, kind));
+        self.state().fail = Some(Failing::Next(call, kind));
+    }
+
+    /// Lets the call with this index, counted from now, fail. A sync that fails has lost, as on Linux, what it should have
+    /// written, and the next one knows nothing of that.
+    pub fn fail_at(&self, index: usize, kind: io::ErrorKind) {
+        let mut state = self.state();
+        state.calls.clear();
+        state.fail = Some(Failing::At(index, kind));
+    }
+
+    /// Whether a failure that was asked for has not happened.
+    pub fn is_failing(&self) -> bool {
+        self.state().fail.is_some()
     }
 
     pub fn set_capacity(&self, bytes: u64) {
@@ -159,10 +174,7 @@ impl Disk {
     pub fn restart(&self, loss: Loss) -> Self {
         let mut state = self.state();
         state.powered = false;
-        let mut coin = Coin(match loss {
-            Loss::All => 1,
-            Loss::Torn(seed) => seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
-        });
+        let mut coin = Coin::new(if let Loss::Torn(seed) = loss { seed } else { 0 });
         let torn = matches!(loss, Loss::Torn(_));
         let mut names = state.durable.clone();
         for op in &state.pending {
@@ -172,7 +184,8 @@ impl Disk {
         }
         // What lies in a folder that is gone is gone.
         let all = names.clone();
-        names.retain(|path, _| path == &state.root || all.contains_key(path.parent().unwrap()));
+        let below_root = |path: &&Path| path.starts_with(&state.root);
+        names.retain(|path, _| path.ancestors().take_while(below_root).all(|folder| all.contains_key(folder)));
         let mut inodes = HashMap::new();
         for node in names.values() {
             let Node::File(id) = node else { continue };
@@ -190,6 +203,8 @@ impl Disk {
             new.durable = names;
             new.inodes = inodes;
             new.ignore = state.ignore;
+            new.mirrored = state.mirrored.clone();
+            new.write_mirror();
         }
         next
     }
@@ -207,10 +222,17 @@ impl Disk {
             state.powered = false;
             return Err(io::Error::other("the power goes"));
         }
-        if let Some((_, kind)) = state.fail.take_if(|(failing, _)| *failing == call) {
+        let now = |failing: &mut Failing| match failing {
+            Failing::Next(kind_of_call, _) => *kind_of_call == call,
+            Failing::At(at, _) => *at == index,
+        };
+        if let Some(Failing::Next(_, kind) | Failing::At(_, kind)) = state.fail.take_if(now) {
+            if call == Call::SyncData {
+                run(&mut Inside { state: &mut state, fails: true })?;
+            }
             return Err(kind.into());
         }
-        let result = run(&mut Inside(&mut state));
+        let result = run(&mut Inside { state: &mut state, fails: false });
         if cut == Some(When::After) {
             state.powered = false;
             return Err(io::Error::other("the power goes"));
@@ -224,7 +246,11 @@ impl Disk {
 }
 
 /// The state within a call.
-pub struct Inside<'a>(&'a mut State);
+pub struct Inside<'a> {
+    state: &'a mut State,
+    /// A sync that fails.
+    fails: bool,
+}
 
 impl State {
     fn used(&self) -> u64 {
@@ -241,89 +267,59 @@ impl State {
         }
         let inode = self.inodes.get_mut(&id).unwrap();
         inode.live = after;
-        inode.pending.push(op);
+        if let Some(path) = self.mirrored_path(id) {
+            let file = fs::OpenOptions::new().write(true).open(path)?;
+            match &op {
+                FileOp::Size(size) => file.set_len(*size as u64)?,
+                FileOp::Write(offset, data) => file.write_all_at(data, *offset as u64)?,
+            }
+        }
+        self.inodes.get_mut(&id).unwrap().pending.push(op);
         Ok(())
     }
 
     fn name(&mut self, op: NameOp) {
         op.apply(&mut self.live);
+        let mirrored = |path: &Path| self.mirrored.as_ref().is_some_and(|dir| path.starts_with(dir));
+        match &op {
+            NameOp::Link(path, Node::Dir) if mirrored(path) => drop(fs::create_dir(path)),
+            NameOp::Link(path, Node::File(_)) if mirrored(path) => fs::write(path, []).unwrap(),
+            NameOp::Unlink(path) if mirrored(path) => fs::remove_file(path).unwrap(),
+            NameOp::Rename(from, to, _) if mirrored(from) => fs::rename(from, to).unwrap(),
+            _ => {}
+        }
         self.pending.push(op);
     }
-}
 
-impl NameOp {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
-        match self {
-            Self::Link(path, node) => {
-                names.insert(path.clone(), *node);
-            }
-            Self::Unlink(path) => {
-                names.remove(path);
-            }
-            Self::Rename(from, to, node) => {
-                names.remove(from);
-                names.insert(to.clone(), *node);
-            }
-        }
+    /// Where a file that still has a name is a real one.
+    fn mirrored_path(&self, id: u64) -> Option<&Path> {
+        let dir = self.mirrored.as_ref()?;
+        let is_it =
+            |(path, node): &(&PathBuf, &Node)| matches!(node, Node::File(n) if *n == id) && path.starts_with(dir);
+        self.live.iter().find(is_it).map(|(path, _)| path.as_path())
     }
 
-    fn is_in(&self, dir: &Path) -> bool {
-        match self {
-            Self::Link(path, _) | Self::Unlink(path) => path.parent() == Some(dir),
-            Self::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
+    /// Makes the real files those of this disk.
+    fn write_mirror(&self) {
+        let Some(dir) = &self.mirrored else { return };
+        if dir.exists() {
+            fs::remove_dir_all(dir).unwrap();
         }
-    }
-}
-
-impl FileOp {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Size(size) => bytes.resize(*size, 0),
-            Self::Write(offset, data) => {
-                bytes.resize(bytes.len().max(offset + data.len()), 0);
-                bytes[*offset..offset + data.len()].copy_from_slice(data);
+        // Parents sort before their children.
+        for (path, node) in self.live.iter().filter(|(path, _)| path.starts_with(dir)) {
+            match node {
+                Node::Dir => fs::create_dir(path).unwrap(),
+                Node::File(id) => fs::write(path, &self.inodes[id].live).unwrap(),
             }
         }
-    }
-
-    fn tear(&self, bytes: &mut Vec<u8>, coin: &mut Coin) {
-        match self {
-            Self::Size(_) => {
-                if coin.toss() {
-                    self.apply(bytes);
-                }
-            }
-            Self::Write(offset, data) => {
-                let mut at = 0;
-                while at < data.len() {
-                    let end = ((offset + at) / SECTOR * SECTOR + SECTOR - offset).min(data.len());
-                    if coin.toss() {
-                        Self::Write(offset + at, data[at..end].to_vec()).apply(bytes);
-                    }
-                    at = end;
-                }
-            }
-        }
-    }
-}
-
-/// xorshift64.
-struct Coin(u64);
-
-impl Coin {
-    fn toss(&mut self) -> bool {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 40 & 1 == 1
     }
 }
 
 impl FileSystem for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.step(Call::CreateDir, |s| {
-            if !s.0.live.contains_key(path) {
-                s.0.name(NameOp::Link(path.to_owned(), Node::Dir));
+            if !s.state.live.contains_key(path) {
+                s.state.name(NameOp::Link(path.to_owned(), Node::Dir));
             }
             Ok(())
         })
@@ -331,12 +327,12 @@ impl FileSystem for Disk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let id = self.step(Call::Create, |s| {
-            if s.0.live.contains_key(path) {
+            if s.state.live.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            let id = s.0.inodes.keys().max().map_or(0, |last| last + 1);
-            s.0.inodes.insert(id, Inode::default());
-            s.0.name(NameOp::Link(path.to_owned(), Node::File(id)));
+            let id = s.state.inodes.keys().max().map_or(0, |last| last + 1);
+            s.state.inodes.insert(id, Inode::default());
+            s.state.name(NameOp::Link(path.to_owned(), Node::File(id)));
             Ok(id)
         })?;
         Ok(Box::new(OpenFile { disk: self.clone(), id }))
@@ -357,29 +353,29 @@ impl FileSystem for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(Call::Rename, |s| {
-            let node = *s.0.live.get(from).ok_or(io::ErrorKind::NotFound)?;
-            s.0.name(NameOp::Rename(from.to_owned(), to.to_owned(), node));
+            let node = *s.state.live.get(from).ok_or(io::ErrorKind::NotFound)?;
+            s.state.name(NameOp::Rename(from.to_owned(), to.to_owned(), node));
             Ok(())
         })
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.step(Call::Unlink, |s| {
-            s.0.live.get(path).ok_or(io::ErrorKind::NotFound)?;
-            s.0.name(NameOp::Unlink(path.to_owned()));
+            s.state.live.get(path).ok_or(io::ErrorKind::NotFound)?;
+            s.state.name(NameOp::Unlink(path.to_owned()));
             Ok(())
         })
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.step(Call::SyncDir, |s| {
-            if s.0.ignore.sync_dir {
+            if s.state.ignore.sync_dir {
                 return Ok(());
             }
-            let (synced, left) = std::mem::take(&mut s.0.pending).into_iter().partition(|op| op.is_in(dir));
-            s.0.pending = left;
+            let (synced, left) = std::mem::take(&mut s.state.pending).into_iter().partition(|op| op.is_in(dir));
+            s.state.pending = left;
             let synced: Vec<NameOp> = synced;
-            synced.iter().for_each(|op| op.apply(&mut s.0.durable));
+            synced.iter().for_each(|op| op.apply(&mut s.state.durable));
             Ok(())
         })
     }
@@ -397,12 +393,12 @@ struct OpenFile {
 
 impl File for OpenFile {
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.disk.step(Call::Preallocate, |s| s.0.file(self.id, FileOp::Size(usize::try_from(len).unwrap())))
+        self.disk.step(Call::Preallocate, |s| s.state.file(self.id, FileOp::Size(usize::try_from(len).unwrap())))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let op = FileOp::Write(usize::try_from(offset).unwrap(), bytes.to_vec());
-        self.disk.step(Call::Write, |s| s.0.file(self.id, op))
+        self.disk.step(Call::Write, |s| s.state.file(self.id, op))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -419,13 +415,18 @@ impl File for OpenFile {
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
-        self.disk.step(Call::SetSize, |s| s.0.file(self.id, FileOp::Size(usize::try_from(size).unwrap())))
+        self.disk.step(Call::SetSize, |s| s.state.file(self.id, FileOp::Size(usize::try_from(size).unwrap())))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.step(Call::SyncData, |s| {
-            if !s.0.ignore.sync_data {
-                let inode = s.0.inodes.get_mut(&self.id).unwrap();
+            let inode = s.state.inodes.get_mut(&self.id).unwrap();
+            if s.fails {
+                // Any part of it was written, and the rest is forgotten.
+                let mut coin = Coin::new(inode.pending.len() as u64);
+                let Inode { durable, pending, .. } = inode;
+                pending.drain(..).for_each(|op| op.tear(durable, &mut coin));
+            } else if !s.state.ignore.sync_data {
                 inode.durable.clone_from(&inode.live);
                 inode.pending.clear();
             }
