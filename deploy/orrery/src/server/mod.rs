@@ -1,6 +1,7 @@
 //! The server: binds its addresses, opens the lake behind them, and stops in order. Never parses telemetry and never
 //! plans a query; it only wires together those who do.
 
+mod compress;
 mod dashboard;
 mod door;
 mod health;
@@ -152,7 +153,8 @@ impl Doors {
             .merge(api)
             .merge(lake::router(Arc::clone(store)))
             .merge(metrics::router(sources))
-            .merge(dashboard::router());
+            .merge(dashboard::router())
+            .layer(axum::middleware::from_fn(compress::gzip));
         self.dashboard.open(router);
         if one_port {
             self.otlp_grpc.open(orrery_collector::both_router(Arc::clone(collector)));
