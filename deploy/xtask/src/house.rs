@@ -18,8 +18,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("orrery-collector", &["orrery-model", "orrery-storage"]),
     ("orrery-api", &[]),
     ("orrery-query", &["orrery-model", "orrery-storage", "orrery-api"]),
+    ("orrery-alert", &["orrery-model", "orrery-storage", "orrery-query", "orrery-api"]),
     ("orrery-ui", &["orrery-api"]),
-    ("orrery", &["orrery-model", "orrery-storage", "orrery-collector", "orrery-query", "orrery-api"]),
+    ("orrery", &["orrery-model", "orrery-storage", "orrery-collector", "orrery-query", "orrery-alert", "orrery-api"]),
     ("xtask", &[]),
 ];
 
@@ -108,6 +109,9 @@ mod tests {
             ("orrery-storage", "orrery-model", 0),
             ("orrery", "orrery-query", 0),
             ("orrery-collector", "orrery-query", 1),
+            ("orrery-alert", "orrery-query", 0),
+            ("orrery-alert", "orrery-collector", 1),
+            ("orrery-query", "orrery-alert", 1),
             ("orrery-query", "orrery-collector", 1),
             ("orrery-ui", "orrery-query", 1),
             ("orrery-model", "orrery-storage", 1),
