@@ -29,7 +29,7 @@ impl SnapshotSource for Store {
     }
 }
 
-/// What the engine is doing.
+/// What the engine is doing for everyone; lanes apart are not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activity {
     /// Sessions that hold a place.
@@ -76,6 +76,40 @@ impl Default for QueryConfig {
     }
 }
 
+/// What queries of one kind may take together, so that another kind's cannot starve them.
+#[derive(Clone, Debug)]
+pub struct LaneConfig {
+    /// Working memory of all of them together, bytes.
+    pub memory_bytes: usize,
+    /// Working memory of one of them, bytes.
+    pub query_memory_bytes: usize,
+    /// How long one may run, from its session's start to its last row.
+    pub deadline: Duration,
+    /// How many may run at once; the next ones wait, at most their deadline.
+    pub max_concurrent: usize,
+    /// Partitions of a plan.
+    pub partitions: usize,
+}
+
+/// A kind of queries with places and memory of its own. Made by [`Engine::lane`].
+#[derive(Debug)]
+pub struct Lane {
+    pub(crate) config: LaneConfig,
+    pub(crate) budget: Arc<Budget>,
+    permits: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(config: LaneConfig) -> Self {
+        let permits = Arc::new(Semaphore::new(config.max_concurrent.max(1)));
+        Self { budget: Arc::new(Budget::new(config.memory_bytes)), permits, config }
+    }
+
+    fn taken(&self) -> usize {
+        self.config.max_concurrent.max(1).saturating_sub(self.permits.available_permits())
+    }
+}
+
 /// Makes sessions. One a process, shared by every door.
 pub struct Engine {
     source: Arc<dyn SnapshotSource>,
@@ -83,8 +117,8 @@ pub struct Engine {
     config: QueryConfig,
     /// Footer cache, spill files, object stores; sessions put their own memory pool on top.
     shared: Arc<RuntimeEnv>,
-    budget: Arc<Budget>,
-    permits: Arc<Semaphore>,
+    /// Of everyone's queries.
+    everyone: Lane,
     file_keys: Arc<FileKeys>,
     runtime: OwnRuntime,
 }
@@ -112,12 +146,18 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|e| QueryError::internal(format!("starting the query threads: {e}")))?;
+        let everyone = Lane::new(LaneConfig {
+            memory_bytes: config.memory_bytes,
+            query_memory_bytes: config.query_memory_bytes,
+            deadline: config.deadline,
+            max_concurrent: config.max_concurrent,
+            partitions: config.threads,
+        });
         Ok(Arc::new(Self {
             source,
             clock,
             shared,
-            budget: Arc::new(Budget::new(config.memory_bytes)),
-            permits: Arc::new(Semaphore::new(config.max_concurrent.max(1))),
+            everyone,
             file_keys: Arc::new(FileKeys::default()),
             runtime: OwnRuntime(Some(runtime)),
             config,
@@ -127,13 +167,23 @@ impl Engine {
     /// A session for one request: pins the tenant's snapshot as it is when the query's turn has come. Waits for a free
     /// place at most the deadline, which is counted from here.
     pub async fn session(&self, identity: &Identity) -> Result<Session, QueryError> {
+        self.session_in(&self.everyone, identity).await
+    }
+
+    /// Places and memory apart from everyone's. The threads, the footers and the spill files stay common.
+    pub fn lane(&self, config: LaneConfig) -> Lane {
+        Lane::new(config)
+    }
+
+    /// Like [`Engine::session`], within a lane and under its deadline.
+    pub async fn session_in(&self, lane: &Lane, identity: &Identity) -> Result<Session, QueryError> {
         let started = Instant::now();
-        let waiting = tokio::time::timeout(self.config.deadline, Arc::clone(&self.permits).acquire_owned());
+        let waiting = tokio::time::timeout(lane.config.deadline, Arc::clone(&lane.permits).acquire_owned());
         let permit = waiting
             .await
-            .map_err(|_| QueryError::Overloaded(self.config.max_concurrent))?
+            .map_err(|_| QueryError::Overloaded(lane.config.max_concurrent))?
             .map_err(|_| QueryError::internal("the engine is closed"))?;
-        Session::new(self, self.source.snapshot(&identity.tenant), permit, started)
+        Session::new(self, lane, self.source.snapshot(&identity.tenant), permit, started)
     }
 
     /// Does a request's work on the engine's threads; it stops when the caller goes.
@@ -160,18 +210,14 @@ impl Engine {
     /// What runs at this moment.
     pub fn activity(&self) -> Activity {
         Activity {
-            sessions: self.config.max_concurrent.max(1).saturating_sub(self.permits.available_permits()),
+            sessions: self.everyone.taken(),
             tasks: self.handle().metrics().num_alive_tasks(),
-            memory_bytes: self.budget.used(),
+            memory_bytes: self.everyone.budget.used(),
         }
     }
 
     pub(crate) const fn shared(&self) -> &Arc<RuntimeEnv> {
         &self.shared
-    }
-
-    pub(crate) const fn budget(&self) -> &Arc<Budget> {
-        &self.budget
     }
 
     pub(crate) const fn file_keys(&self) -> &Arc<FileKeys> {

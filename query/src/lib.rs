@@ -1,6 +1,7 @@
 //! Questions to the lake: DataFusion sessions over one snapshot of files and memory, SQL, and the HTTP API. Reads
 //! snapshots, never writes telemetry; never imports the collector.
 
+pub mod alerts;
 mod asked;
 mod attributes;
 pub mod attributes_api;
@@ -17,6 +18,7 @@ pub mod logs;
 mod memory;
 pub mod metrics;
 pub mod openapi;
+pub mod prepared;
 mod records;
 pub mod router;
 mod sandbox;
@@ -30,9 +32,11 @@ pub mod time;
 pub mod trace_tree;
 pub mod traces;
 
-pub use engine::{Activity, Engine, QueryConfig, SnapshotSource};
+pub use alerts::AlertSource;
+pub use engine::{Activity, Engine, Lane, LaneConfig, QueryConfig, SnapshotSource};
 pub use error::QueryError;
 pub use filter::Filter;
+pub use prepared::Prepared;
 pub use router::router;
 pub use session::{Session, SqlStream, quote};
 pub use status::{ServerStatus, StatusSource};

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::http::not_built;
-use crate::{Engine, QueryError, attributes_api, graph, logs, metrics, openapi, services, sql, status, traces};
+use crate::{Engine, QueryError, alerts, attributes_api, graph, logs, metrics, openapi, services, sql, status, traces};
 
 /// Every path with what answers it; the OpenAPI document describes exactly these.
 pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<Engine>>)> {
@@ -22,7 +22,8 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<Engine>>)> {
         ("/api/v1/logs/tail", get(not_built)),
         ("/api/v1/metrics", get(metrics::metrics)),
         ("/api/v1/attributes", get(attributes_api::attributes)),
-        ("/api/v1/alerts", get(not_built)),
+        ("/api/v1/alerts", get(alerts::current)),
+        ("/api/v1/alerts/history", get(alerts::history)),
         ("/api/v1/status", get(status::status)),
         ("/api/v1/openapi.json", get(openapi::document)),
     ]

@@ -55,13 +55,24 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usiz
 /// Parses and plans one statement, or says why it may not run.
 pub(crate) async fn plan(context: &SessionContext, query: &str) -> Result<LogicalPlan, QueryError> {
     let state = context.state();
+    let statement = parse(&state, query)?;
+    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    verify(&plan)?;
+    Ok(plan)
+}
+
+/// Parses one statement, or says why it may not run.
+pub(crate) fn parse(state: &SessionState, query: &str) -> Result<Statement, QueryError> {
     let dialect = state.config_options().sql_parser.dialect;
     let mut statement = state.sql_to_statement(query, &dialect)?;
     check(&mut statement)?;
-    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    Ok(statement)
+}
+
+/// Refuses plans that do more than read.
+pub(crate) fn verify(plan: &LogicalPlan) -> Result<(), QueryError> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    options.verify_plan(&plan)?;
-    Ok(plan)
+    Ok(options.verify_plan(plan)?)
 }
 
 fn check(statement: &mut Statement) -> Result<(), QueryError> {
@@ -91,11 +102,11 @@ fn refusal(statement: &str) -> QueryError {
 }
 
 /// Adds what there is to a name that there is not.
-fn explain(error: datafusion::error::DataFusionError) -> QueryError {
+pub(crate) fn explain(error: datafusion::error::DataFusionError) -> QueryError {
     let error = QueryError::from(error);
     let text = error.to_string();
     if text.contains("table '") && text.contains("not found") {
-        return error.with_hint("the tables are spans, logs and metrics; files and URLs cannot be read");
+        return error.with_hint("the tables are spans, logs, metrics and alerts; files and URLs cannot be read");
     }
     if text.contains("table function") {
         return error.with_hint("the table functions are generate_series and range; files and URLs cannot be read");

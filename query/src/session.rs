@@ -16,7 +16,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
 use orrery_api::Receipt;
-use orrery_model::Signal;
+use orrery_model::{Signal, TableName};
 use orrery_storage::{Snapshot, TableSnapshot};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -24,8 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
-use crate::table::{Cost, FileKeys, PrunedFiles, SignalTable};
-use crate::{Engine, Filter, QueryError, sandbox};
+use crate::table::{Cost, FileKeys, LakeTable, PrunedFiles};
+use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
 const BATCHES_AHEAD: usize = 2;
@@ -53,25 +53,22 @@ struct Inner {
 impl Session {
     pub(crate) fn new(
         engine: &Engine,
+        lane: &Lane,
         snapshot: Arc<Snapshot>,
         permit: OwnedSemaphorePermit,
         started: Instant,
     ) -> Result<Self, QueryError> {
-        let config = engine.config();
-        let pool = QueryPool::new(config.query_memory_bytes, Arc::clone(engine.budget()));
+        let config = &lane.config;
+        let pool = QueryPool::new(config.query_memory_bytes, Arc::clone(&lane.budget));
         let runtime =
             RuntimeEnvBuilder::from_runtime_env(engine.shared()).with_memory_pool(Arc::new(pool)).build_arc()?;
         let context =
-            SessionContext::new_with_state(sandbox::state(runtime, config.threads, config.query_memory_bytes));
+            SessionContext::new_with_state(sandbox::state(runtime, config.partitions, config.query_memory_bytes));
         let pruned = Arc::new(PrunedFiles::default());
-        for signal in Signal::ALL {
-            let table = SignalTable::new(
-                signal,
-                snapshot.table(signal).clone(),
-                Arc::clone(&pruned),
-                Arc::clone(engine.file_keys()),
-            );
-            context.register_table(signal.table_name(), Arc::new(table))?;
+        for name in TableName::ALL {
+            let table =
+                LakeTable::new(name, snapshot.table(name).clone(), Arc::clone(&pruned), Arc::clone(engine.file_keys()));
+            context.register_table(name.as_str(), Arc::new(table))?;
         }
         let inner = Inner {
             context,
@@ -99,7 +96,8 @@ impl Session {
     /// Makes some files or batches of a signal an SQL table of their own, in the place of the last one of that name: for
     /// what depends on where a row lies.
     pub(crate) fn register_part(&self, name: &str, signal: Signal, part: TableSnapshot) -> Result<(), QueryError> {
-        let table = SignalTable::new(signal, part, Arc::clone(&self.inner.pruned), Arc::clone(&self.inner.file_keys));
+        let table =
+            LakeTable::new(signal.table(), part, Arc::clone(&self.inner.pruned), Arc::clone(&self.inner.file_keys));
         self.inner.context.deregister_table(name)?;
         self.inner.context.register_table(name, Arc::new(table))?;
         Ok(())
@@ -118,6 +116,32 @@ impl Session {
         self.start(plan).await
     }
 
+    /// Plans a read-only query with parameters, which stand in it as `$name` and are times. It may be run again and again, by
+    /// other sessions too.
+    pub async fn prepare(&self, query: &str, names: &'static [&'static str]) -> Result<Prepared, QueryError> {
+        let (context, query) = (self.inner.context.clone(), query.to_owned());
+        self.within_deadline(async move { prepared::prepare(&context, &query, names).await }).await
+    }
+
+    /// Starts a prepared query over this session's snapshot, with a time (nanoseconds since the Unix epoch) for each of
+    /// its parameters in their order.
+    pub async fn run_prepared(&self, prepared: &Prepared, times_ns: &[i64]) -> Result<SqlStream, QueryError> {
+        let (context, prepared, times) = (self.inner.context.clone(), prepared.clone(), times_ns.to_vec());
+        let plan = self.within_deadline(async move { prepared.bind(&context, &times).await }).await?;
+        self.start(plan).await
+    }
+
+    /// Like [`Session::sql`], with times for `$name`.
+    pub async fn sql_with_params(
+        &self,
+        query: &str,
+        names: &'static [&'static str],
+        times_ns: &[i64],
+    ) -> Result<SqlStream, QueryError> {
+        let prepared = self.prepare(query, names).await?;
+        self.run_prepared(&prepared, times_ns).await
+    }
+
     /// Starts a data frame that came from this session's context.
     pub async fn run(&self, frame: DataFrame) -> Result<SqlStream, QueryError> {
         self.start(frame.into_unoptimized_plan()).await
@@ -125,11 +149,7 @@ impl Session {
 
     /// All rows of a statement, with what the session has cost so far.
     pub async fn collect(&self, query: &str) -> Result<(Vec<RecordBatch>, Receipt), QueryError> {
-        let mut stream = self.sql(query).await?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
+        let batches = self.sql(query).await?.collect().await?;
         Ok((batches, self.receipt()))
     }
 
@@ -233,6 +253,15 @@ pub struct SqlStream {
 impl SqlStream {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// All rows that are left.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>, QueryError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
     }
 
     /// What the session has cost so far; final once the stream has ended.

@@ -15,7 +15,11 @@ use orrery_api::SqlRequest;
 
 use crate::formats::{self, Writer};
 use crate::http::{Body, Caller};
+use crate::time::WindowParams;
 use crate::{Engine, QueryError, SqlStream};
+
+/// The parameters that a query may have, beside its window's times.
+pub const PARAMETERS: [&str; 2] = ["start", "end"];
 
 /// Answers one statement.
 pub async fn post(
@@ -24,7 +28,12 @@ pub async fn post(
     Body(request): Body<SqlRequest>,
 ) -> Result<Response, QueryError> {
     let session = engine.session(&identity).await?;
-    let mut rows = session.sql(&request.query).await?;
+    let mut rows = if PARAMETERS.iter().any(|name| request.query.contains(&format!("${name}"))) {
+        let window = WindowParams { start: request.start, end: request.end }.resolve(engine.clock().now_ns())?;
+        session.sql_with_params(&request.query, &PARAMETERS, &[window.start_ns, window.end_ns]).await?
+    } else {
+        session.sql(&request.query).await?
+    };
     drop(session);
     let mut writer = formats::writer(request.format, rows.schema())?;
     let mut first = Vec::new();

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use hashbrown::HashMap;
 use orrery_api::{Status, TableStatus};
-use orrery_model::{Signal, TenantId};
+use orrery_model::{TableName, TenantId};
 use orrery_storage::TableSnapshot;
 use parking_lot::Mutex;
 
@@ -51,11 +51,11 @@ pub trait StatusSource: Send + Sync + 'static {
 pub struct Rates(Mutex<HashMap<TenantId, VecDeque<Moment>>>);
 
 /// When, and the rows of each table then.
-type Moment = (Instant, [u64; 3]);
+type Moment = (Instant, [u64; TableName::COUNT]);
 
 impl Rates {
     /// Notes the rows of now, and gives each table's rows a second since about [`RATE_OVER`] ago.
-    fn note(&self, tenant: &TenantId, rows: [u64; 3], now: Instant) -> [f64; 3] {
+    fn note(&self, tenant: &TenantId, rows: [u64; TableName::COUNT], now: Instant) -> [f64; TableName::COUNT] {
         let mut all = self.0.lock();
         let moments = all.entry(tenant.clone()).or_default();
         while moments.front().is_some_and(|m| now.duration_since(m.0) > RATE_FORGETS)
@@ -63,7 +63,7 @@ impl Rates {
         {
             moments.pop_front();
         }
-        let rates = moments.front().map_or([0.0; 3], |(then, before)| {
+        let rates = moments.front().map_or([0.0; TableName::COUNT], |(then, before)| {
             let seconds = now.duration_since(*then).as_secs_f64().max(1e-3);
             std::array::from_fn(|t| rows[t].saturating_sub(before[t]) as f64 / seconds)
         });
@@ -86,8 +86,8 @@ pub async fn status(
     asked.finish()?;
     let snapshot = engine.snapshot(&identity);
     let mut tables: Vec<TableStatus> =
-        Signal::ALL.into_iter().map(|signal| table_status(signal, snapshot.table(signal))).collect();
-    let rows: [u64; 3] = std::array::from_fn(|t| tables[t].rows);
+        TableName::ALL.into_iter().map(|name| table_status(name, snapshot.table(name))).collect();
+    let rows: [u64; TableName::COUNT] = std::array::from_fn(|t| tables[t].rows);
     for (table, rate) in tables.iter_mut().zip(rates.note(&identity.tenant, rows, Instant::now())) {
         table.rows_per_second = rate;
     }
@@ -108,7 +108,7 @@ pub async fn status(
     }))
 }
 
-fn table_status(signal: Signal, table: &TableSnapshot) -> TableStatus {
+fn table_status(name: TableName, table: &TableSnapshot) -> TableStatus {
     let in_memory: u64 = table.memory.iter().map(|b| b.num_rows() as u64).sum();
     let mut oldest = table.files.iter().map(|f| f.min_timestamp_ns).min();
     let mut newest = table.files.iter().map(|f| f.max_timestamp_ns).max();
@@ -125,7 +125,7 @@ fn table_status(signal: Signal, table: &TableSnapshot) -> TableStatus {
         }
     }
     TableStatus {
-        name: signal.table_name().to_owned(),
+        name: name.as_str().to_owned(),
         rows: in_memory + table.files.iter().map(|f| f.rows).sum::<u64>(),
         rows_in_memory: in_memory,
         files: table.files.len() as u64,
@@ -144,7 +144,7 @@ mod tests {
     fn rates_are_over_the_last_ten_seconds() {
         let rates = Rates::default();
         let (tenant, start) = (TenantId::default(), Instant::now());
-        let at = |s: u64, rows: u64| rates.note(&tenant, [rows, 0, 0], start + Duration::from_secs(s))[0];
+        let at = |s: u64, rows: u64| rates.note(&tenant, [rows, 0, 0, 0], start + Duration::from_secs(s))[0];
         assert_eq!(at(0, 100), 0.0);
         assert_eq!(at(5, 150), 10.0);
         assert_eq!(at(10, 300), 20.0);

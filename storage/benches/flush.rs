@@ -36,7 +36,7 @@ fn main() {
         for index in 0..rows / BATCH_ROWS {
             let batch = load(&mut seed, BATCH_ROWS, START + index as i64 * SECOND / 10);
             bytes += batch.get_array_memory_size();
-            sealed.push(SealedBatch { tenant: TenantId::default(), signal, batch });
+            sealed.push(SealedBatch { tenant: TenantId::default(), table: signal.into(), batch });
         }
         let rows = sealed.len() * BATCH_ROWS;
         let runs = (0..RUNS).map(|_| {

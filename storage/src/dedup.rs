@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use orrery_model::{Signal, TenantId};
+use orrery_model::{TableName, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::Xxh3;
@@ -16,15 +16,15 @@ use xxhash_rust::xxh3::Xxh3;
 /// About 70 MB. Ten minutes of 1,700 requests a second.
 pub const MAX_HASHES: usize = 1 << 20;
 
-/// What a request is recognised by: tenant, signal and the hash of its body.
+/// What a request is recognised by: tenant, table and the hash of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestKey(pub u128);
 
 impl RequestKey {
-    pub fn new(tenant: &TenantId, signal: Signal, body_hash: u128) -> Self {
+    pub fn new(tenant: &TenantId, table: TableName, body_hash: u128) -> Self {
         let mut hasher = Xxh3::new();
         hasher.update(&body_hash.to_le_bytes());
-        hasher.update(&[signal as u8]);
+        hasher.update(&[table.code()]);
         hasher.update(tenant.as_str().as_bytes());
         Self(hasher.digest128())
     }

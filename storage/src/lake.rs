@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
-use orrery_model::{Signal, SnapshotId, TenantId};
+use orrery_model::{SnapshotId, TableName, TenantId};
 use tokio::sync::Mutex;
 
 use crate::DataFile;
@@ -23,8 +23,8 @@ const WRITER: &str = "local";
 #[derive(Clone, Debug)]
 pub struct SealedBatch {
     pub tenant: TenantId,
-    pub signal: Signal,
-    /// With the schema of the signal's table.
+    pub table: TableName,
+    /// With the table's schema.
     pub batch: RecordBatch,
 }
 
@@ -32,14 +32,14 @@ pub struct SealedBatch {
 #[derive(Clone, Debug)]
 pub struct LakeView {
     pub id: SnapshotId,
-    /// Indexed by `Signal as usize - 1`, files in the order of their ids.
-    pub tables: HashMap<TenantId, [Arc<Vec<Arc<DataFile>>>; 3]>,
+    /// Indexed by [`TableName::index`], files in the order of their ids.
+    pub tables: HashMap<TenantId, [Arc<Vec<Arc<DataFile>>>; TableName::COUNT]>,
 }
 
 impl LakeView {
     /// The files of a table; none for a tenant without any.
-    pub fn files(&self, tenant: &TenantId, signal: Signal) -> Arc<Vec<Arc<DataFile>>> {
-        self.tables.get(tenant).map(|tables| Arc::clone(&tables[signal as usize - 1])).unwrap_or_default()
+    pub fn files(&self, tenant: &TenantId, table: impl Into<TableName>) -> Arc<Vec<Arc<DataFile>>> {
+        self.tables.get(tenant).map(|tables| Arc::clone(&tables[table.into().index()])).unwrap_or_default()
     }
 }
 
@@ -188,7 +188,7 @@ fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>)
     let mut view = LakeView { id: committed.snapshot, tables: before.tables.clone() };
     for (&id, file) in committed.file_ids.iter().zip(files) {
         let tables = view.tables.entry(file.tenant).or_default();
-        Arc::make_mut(&mut tables[file.signal as usize - 1]).push(Arc::new(DataFile {
+        Arc::make_mut(&mut tables[file.table.index()]).push(Arc::new(DataFile {
             id,
             path: file.path,
             size_bytes: file.size_bytes,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use orrery_model::{Signal, SnapshotId, TenantId};
+use orrery_model::{SnapshotId, TableName, TenantId};
 
 use crate::TraceFilter;
 
@@ -16,13 +16,13 @@ pub struct Snapshot {
     pub tenant: TenantId,
     /// The sequence of the last request that is visible.
     pub sequence: u64,
-    /// Indexed by `Signal as usize - 1`.
-    pub tables: [TableSnapshot; 3],
+    /// Indexed by [`TableName::index`].
+    pub tables: [TableSnapshot; TableName::COUNT],
 }
 
 impl Snapshot {
-    pub fn table(&self, signal: Signal) -> &TableSnapshot {
-        &self.tables[signal as usize - 1]
+    pub fn table(&self, name: impl Into<TableName>) -> &TableSnapshot {
+        &self.tables[name.into().index()]
     }
 }
 

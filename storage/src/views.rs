@@ -35,7 +35,7 @@ pub(crate) fn view_sql(table: &Table, tenant: &TenantId) -> String {
         };
         let _ = write!(sql, ", {whole} AS {}", identifier(scope.map_name()));
     }
-    let _ = write!(sql, " FROM {{DUCKLAKE_CATALOG}}.{}.{}", identifier(tenant.as_str()), table.signal);
+    let _ = write!(sql, " FROM {{DUCKLAKE_CATALOG}}.{}.{}", identifier(tenant.as_str()), table.name);
     sql
 }
 

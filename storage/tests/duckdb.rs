@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
-use orrery_model::{Signal, TenantId, table};
+use orrery_model::{Signal, TableName, TenantId, table};
 use orrery_storage::{Lake, SealedBatch};
 use support::{HOUR, Rows, SECOND, START, Seed};
 
@@ -98,8 +98,8 @@ impl Drop for DuckDb {
     }
 }
 
-fn seal(signal: Signal, batch: &RecordBatch) -> SealedBatch {
-    SealedBatch { tenant: TenantId::default(), signal, batch: batch.clone() }
+fn seal(table: impl Into<TableName>, batch: &RecordBatch) -> SealedBatch {
+    SealedBatch { tenant: TenantId::default(), table: table.into(), batch: batch.clone() }
 }
 
 fn column<'a>(batch: &'a RecordBatch, signal: Signal, name: &str) -> &'a dyn Array {
@@ -139,11 +139,16 @@ async fn counts_sums_and_filters_agree() {
     let mut spans = Vec::new();
     let mut seed = Seed(11);
     let (logs, metrics) = (support::logs(&mut seed, 700, START), support::metrics(&mut seed, 900, 9, START));
+    let alerts = support::alerts(&mut seed, 40, START);
     for (sequence, start) in (1..).zip(starts) {
         let batch = support::load_b(&mut seed, 500, start);
         let mut flush = vec![seal(Signal::Spans, &batch)];
         if sequence == 2 {
-            flush.extend([seal(Signal::Logs, &logs), seal(Signal::Metrics, &metrics)]);
+            flush.extend([
+                seal(Signal::Logs, &logs),
+                seal(Signal::Metrics, &metrics),
+                seal(TableName::Alerts, &alerts),
+            ]);
         }
         lake.flush(sequence, sequence, flush).await.expect("a flush");
         spans.push(batch);
@@ -167,6 +172,20 @@ async fn counts_sums_and_filters_agree() {
     assert_eq!(
         duckdb.row("SELECT count(*), sum(severity_number) FROM lake.logs"),
         ["700".to_owned(), severities.to_string()]
+    );
+
+    let services: usize = alerts
+        .column_by_name("service_name")
+        .expect("a column")
+        .as_string::<i32>()
+        .iter()
+        .filter(|s| *s == Some("cart"))
+        .count();
+    assert_eq!(
+        duckdb.row(
+            "SELECT count(*), count(*) FILTER (labels['service_name'] = 'cart') FROM lake.alerts WHERE state = 'firing'"
+        ),
+        ["40".to_owned(), services.to_string()]
     );
 
     check(
@@ -249,7 +268,7 @@ async fn views_put_the_attributes_together_as_they_were_sent() {
         .map("other_scope_attributes", &[pairs(&[("s", Some("t"))]), pairs(&[]), pairs(&[]), pairs(&[])])
         .finish();
     let tenant = TenantId::new("acme").expect("a name");
-    lake.flush(1, 1, vec![SealedBatch { tenant, signal: Signal::Spans, batch }]).await.expect("a flush");
+    lake.flush(1, 1, vec![SealedBatch { tenant, table: Signal::Spans.into(), batch }]).await.expect("a flush");
 
     let maps = duckdb.query(
         "SELECT span_id, attributes, resource_attributes, scope_attributes FROM lake.acme.spans_full ORDER BY 1",

@@ -8,14 +8,14 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampNanosecondType;
-use orrery_model::{Signal, TenantId, table};
+use orrery_model::{Signal, TableName, TenantId, table};
 use orrery_storage::token_filter::TokenFilters;
 use orrery_storage::{DataFile, Lake, LakeError, SealedBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use support::{HOUR, SECOND, START, Seed};
 
-fn sealed(signal: Signal, batch: RecordBatch) -> SealedBatch {
-    SealedBatch { tenant: TenantId::default(), signal, batch }
+fn sealed(table: impl Into<TableName>, batch: RecordBatch) -> SealedBatch {
+    SealedBatch { tenant: TenantId::default(), table: table.into(), batch }
 }
 
 fn spans(seed: u64, len: usize, start: i64) -> SealedBatch {
@@ -58,7 +58,11 @@ async fn what_is_flushed_is_there_after_a_reopen() {
         let view = lake.flush(1, 9, vec![spans(1, 100, START), spans(2, 50, START + SECOND)]).await.expect("a flush");
         assert_eq!(view.files(&TenantId::default(), Signal::Spans).len(), 1);
         let other = vec![
-            SealedBatch { tenant: tenant.clone(), signal: Signal::Logs, batch: support::logs(&mut seed, 30, START) },
+            SealedBatch {
+                tenant: tenant.clone(),
+                table: Signal::Logs.into(),
+                batch: support::logs(&mut seed, 30, START),
+            },
             sealed(Signal::Metrics, support::metrics(&mut seed, 40, 4, START)),
         ];
         let view = lake.flush(10, 12, other).await.expect("a second flush");
@@ -91,18 +95,19 @@ async fn files_are_sorted_split_by_the_hour_and_have_the_tables_schema() {
         spans(3, 10, START + 24 * HOUR),
         sealed(Signal::Logs, support::logs(&mut seed, 200, START)),
         sealed(Signal::Metrics, support::metrics(&mut seed, 300, 7, START)),
+        sealed(TableName::Alerts, support::alerts(&mut seed, 20, START)),
     ];
     let view = lake.flush(1, 5, batches).await.expect("a flush");
-    for (signal, hours) in [(Signal::Spans, 3), (Signal::Logs, 1), (Signal::Metrics, 1)] {
-        let files = view.files(&TenantId::default(), signal);
-        assert_eq!(files.len(), hours, "{signal}");
+    for (name, hours) in TableName::ALL.into_iter().zip([3, 1, 1, 1]) {
+        let files = view.files(&TenantId::default(), name);
+        assert_eq!(files.len(), hours, "{name}");
         for file in files.iter() {
             let rows = read(file);
-            let table = table(signal);
-            assert!(rows.schema().fields() == table.schema.fields(), "the schema of {signal} is not the table's");
+            let table = table(name);
+            assert!(rows.schema().fields() == table.schema.fields(), "the schema of {name} is not the table's");
             let said: Vec<_> = rows.schema().metadata().keys().cloned().collect();
-            let expected = if signal == Signal::Logs { vec![TokenFilters::KEY.to_owned()] } else { vec![] };
-            assert_eq!(said, expected, "what the footer of {signal} says besides");
+            let expected = if name == TableName::Logs { vec![TokenFilters::KEY.to_owned()] } else { vec![] };
+            assert_eq!(said, expected, "what the footer of {name} says besides");
             assert_eq!(rows.num_rows() as u64, file.rows);
             let times = rows.column(0).as_primitive::<TimestampNanosecondType>().values();
             let (min, max) = (times.iter().min().copied(), times.iter().max().copied());
@@ -115,8 +120,8 @@ async fn files_are_sorted_split_by_the_hour_and_have_the_tables_schema() {
                     (words.collect::<Vec<_>>(), times[row])
                 })
                 .collect();
-            assert!(keys.is_sorted(), "{signal}");
-            assert_eq!(file.trace_filter.is_some(), signal != Signal::Metrics);
+            assert!(keys.is_sorted(), "{name}");
+            assert_eq!(file.trace_filter.is_some(), matches!(name, TableName::Spans | TableName::Logs));
             if let Some(filter) = &file.trace_filter {
                 let ids = rows.column(table.index_of("trace_id")).as_string::<i32>();
                 assert!(ids.iter().flatten().all(|id| filter.may_contain(id)));
@@ -201,13 +206,13 @@ async fn change_catalog(dir: &Path, statement: &'static str) {
 #[tokio::test]
 async fn folders_that_it_would_misread_are_refused() {
     let cases: [(&'static str, &str); 4] = [
-        ("UPDATE orrery_format SET version = 2", "use a newer Orrery"),
+        ("UPDATE orrery_format SET version = 3", "use a newer Orrery"),
         ("DROP TABLE orrery_format", "Orrery did not create"),
         (
             "UPDATE ducklake_column SET column_type = 'varchar' WHERE column_name = 'duration_ns'",
             "column duration_ns of table main.spans",
         ),
-        ("UPDATE ducklake_table SET end_snapshot = 1 WHERE table_name = 'logs'", "three tables"),
+        ("UPDATE ducklake_table SET end_snapshot = 1 WHERE table_name = 'logs'", "all its tables"),
     ];
     for (statement, message) in cases {
         let dir = tempfile::tempdir().expect("a folder");
@@ -242,7 +247,7 @@ async fn a_flush_whose_caller_went_away_is_finished_or_repeated_never_doubled() 
     let tenant = TenantId::new("acme").expect("a name");
     let sealed = || {
         let batch = support::load_b(&mut Seed(1), 2_000, START);
-        vec![SealedBatch { tenant: tenant.clone(), signal: Signal::Spans, batch }]
+        vec![SealedBatch { tenant: tenant.clone(), table: Signal::Spans.into(), batch }]
     };
     // Gives up at a later point each time: before the files, between them and the commit, at the commit.
     for patience_us in [0, 50, 500, 2_000, 5_000, 10_000, 20_000, 40_000] {
@@ -284,4 +289,48 @@ async fn rows_of_hundreds_of_hours_are_a_file_each() {
         files.iter().map(|file| file.min_timestamp_ns).collect::<Vec<_>>()
     };
     assert_eq!(times_of(&reopened), times);
+}
+
+/// What makes a catalog of version 1 out of one of version 2: there was no table of alerts, and nothing kept for them.
+const TO_VERSION_1: [&str; 9] = [
+    "DELETE FROM ducklake_column WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",
+    "DELETE FROM ducklake_column_tag WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",
+    "DELETE FROM ducklake_partition_info WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",
+    "DELETE FROM ducklake_table WHERE table_name = 'alerts'",
+    "DROP TABLE orrery_alert_state",
+    "DROP TABLE orrery_alert_group",
+    "DROP TABLE orrery_alert_history",
+    "DROP TABLE orrery_alert_notification",
+    "UPDATE orrery_format SET version = 1",
+];
+
+#[tokio::test]
+async fn a_catalog_of_version_1_gains_the_table_of_alerts_and_keeps_its_rows() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let tenants = [TenantId::default(), TenantId::new("acme").expect("a name")];
+    let of = |tenant: &TenantId, table, batch| SealedBatch { tenant: tenant.clone(), table, batch };
+    {
+        let lake = Lake::open(dir.path()).await.expect("a new lake");
+        let sealed =
+            tenants.iter().map(|tenant| of(tenant, TableName::Spans, support::load_b(&mut Seed(1), 30, START)));
+        lake.flush(1, 3, sealed.collect()).await.expect("a flush");
+        lake.close().await.expect("it closes");
+    }
+    for statement in TO_VERSION_1 {
+        change_catalog(dir.path(), statement).await;
+    }
+    for opened in 1..=2 {
+        let lake = Lake::open(dir.path()).await.expect("an older lake opens");
+        assert_eq!(lake.flushed_sequence(), if opened == 1 { 3 } else { 4 });
+        let rows =
+            |tenant: &TenantId, table: TableName| lake.view().files(tenant, table).iter().map(|f| f.rows).sum::<u64>();
+        assert!(tenants.iter().all(|tenant| rows(tenant, TableName::Spans) == 30));
+        if opened == 1 {
+            let alerts = support::alerts(&mut Seed(2), 5, START);
+            let sealed = tenants.iter().map(|tenant| of(tenant, TableName::Alerts, alerts.clone())).collect();
+            lake.flush(4, 4, sealed).await.expect("a flush");
+        }
+        assert!(tenants.iter().all(|tenant| rows(tenant, TableName::Alerts) == 5));
+        lake.close().await.expect("it closes");
+    }
 }

@@ -20,7 +20,7 @@ async fn every_row_of_a_flushed_file_is_in_its_sections_filter() {
     let mut seed = Seed(11);
     let batches = (0..40).map(|i| SealedBatch {
         tenant: TenantId::default(),
-        signal: Signal::Logs,
+        table: Signal::Logs.into(),
         batch: support::logs(&mut seed, 500, START + i * SECOND),
     });
     let view = lake.flush(1, 40, batches.collect()).await.expect("a flush");

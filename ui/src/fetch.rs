@@ -171,7 +171,7 @@ fn sql_request(
     format: SqlFormat,
     signal: Option<&web_sys::AbortSignal>,
 ) -> Result<gloo_net::http::Request, Failure> {
-    let body = SqlRequest { query: query.to_owned(), format };
+    let body = SqlRequest { query: query.to_owned(), format, ..SqlRequest::default() };
     Request::post("/api/v1/sql").abort_signal(signal).json(&body).map_err(|e| unreachable_server(&e))
 }
 

@@ -47,7 +47,7 @@ pub struct Status {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableStatus {
-    /// `spans`, `logs` or `metrics`.
+    /// `spans`, `logs`, `metrics` or `alerts`.
     pub name: String,
     pub rows: u64,
     pub rows_in_memory: u64,

@@ -4,11 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Receipt;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SqlRequest {
     pub query: String,
     #[serde(default)]
     pub format: SqlFormat,
+    /// What `$start` and `$end` stand for in a query: times as everywhere in this API, the last hour where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use crate::attributes::values::Virtual;
 use crate::functions::map_get::NAME as MAP_GET;
-use crate::table::SignalTable;
+use crate::table::LakeTable;
 
 #[derive(Debug)]
 pub(super) struct AttributeColumns;
@@ -106,7 +106,7 @@ fn expose(plan: &LogicalPlan, map: &Column, key: &str) -> Result<Option<(Logical
         LogicalPlan::TableScan(scan) => {
             let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
             let any: &dyn std::any::Any = provider.as_ref();
-            let Some(table) = any.downcast_ref::<SignalTable>() else { return Ok(None) };
+            let Some(table) = any.downcast_ref::<LakeTable>() else { return Ok(None) };
             let Some(scope) = table.whole_map(&map.name) else { return Ok(None) };
             let (table, position) = table.with_virtual(Virtual::Key(scope, key.to_owned()));
             let name = table.column_name(position).to_owned();

@@ -1,4 +1,4 @@
-//! A signal's table in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
+//! A table of the lake in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
 //! what a query's columns and conditions ask for; never decides which rows exist, the snapshot does.
 
 mod keys;
@@ -35,7 +35,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use orrery_model::{Scope, Signal, Table, table};
+use orrery_model::{Scope, Table, TableName, table};
 use orrery_storage::{DataFile, TableSnapshot};
 
 use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
@@ -43,24 +43,29 @@ use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
 /// Bytes before the footer that are read with it: the page indexes.
 const INDEX_BYTES: usize = 64 << 10;
 
-/// A signal's table within one session.
+/// A table of the lake within one session.
 #[derive(Clone, Debug)]
-pub(crate) struct SignalTable {
+pub(crate) struct LakeTable {
     table: &'static Table,
     /// The stored columns, then the virtual ones.
     schema: SchemaRef,
-    /// The whole maps of [`Scope::ALL`], then the keys that the query asks for.
+    /// The whole maps of the scopes that it has, then the keys that the query asks for.
     virtuals: Vec<Virtual>,
     snapshot: TableSnapshot,
     pruned: Arc<PrunedFiles>,
     file_keys: Arc<FileKeys>,
 }
 
-impl SignalTable {
-    pub fn new(signal: Signal, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, file_keys: Arc<FileKeys>) -> Self {
-        let table = table(signal);
-        let virtuals = Scope::ALL.map(Virtual::Whole).to_vec();
+impl LakeTable {
+    pub fn new(name: TableName, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, file_keys: Arc<FileKeys>) -> Self {
+        let table = table(name);
+        let scopes = Scope::ALL.into_iter().filter(|scope| table.has_attributes(*scope));
+        let virtuals: Vec<_> = scopes.map(Virtual::Whole).collect();
         Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, pruned, file_keys }
+    }
+
+    pub fn name(&self) -> TableName {
+        self.table.name
     }
 
     /// The table with a virtual column, and the column's position.
@@ -76,7 +81,7 @@ impl SignalTable {
 
     /// The scope whose whole map a column is.
     pub fn whole_map(&self, column: &str) -> Option<Scope> {
-        Scope::ALL.into_iter().find(|scope| scope.map_name() == column)
+        Scope::ALL.into_iter().find(|scope| scope.map_name() == column && self.table.has_attributes(*scope))
     }
 
     pub fn column_name(&self, position: usize) -> &str {
@@ -218,7 +223,7 @@ impl SignalTable {
 }
 
 #[async_trait]
-impl TableProvider for SignalTable {
+impl TableProvider for LakeTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }

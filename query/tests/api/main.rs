@@ -1,5 +1,6 @@
 //! The HTTP API over real files and memory, asked as any client asks it.
 
+mod alerts;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod graph;

@@ -9,16 +9,16 @@ use arrow::datatypes::DataType;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
-use orrery_model::{Clock, Scope, Signal, table};
+use orrery_model::{Clock, Scope, Signal, TableName, table};
 use orrery_query::{Engine, router};
-use orrery_storage::TableSnapshot;
+use orrery_storage::{Snapshot, TableSnapshot};
 use tower::ServiceExt;
 
-use crate::fixture::{self, Fixed, Placement, Row, Value, batch, place, snapshot};
+use crate::fixture::{self, Fixed, Placement, Row, Value, batch, place, snapshot, snapshot_of};
 
 /// 2023-11-14T22:13:20Z.
 pub const T0: i64 = 1_700_000_000_000_000_000;
-const MS: i64 = 1_000_000;
+pub const MS: i64 = 1_000_000;
 
 pub struct At(pub i64);
 
@@ -156,12 +156,22 @@ pub fn world(signals: &[(Signal, Vec<RecordBatch>)], placement: Placement, now: 
     for (signal, batches) in signals {
         tables[*signal as usize - 1] = place(folder.path(), *signal, batches, placement, 64);
     }
-    over(tables, folder, now)
+    over(snapshot(tables), folder, now)
 }
 
-fn over(tables: [TableSnapshot; 3], folder: tempfile::TempDir, now: i64) -> World {
+/// Nothing but changes of state of alerts.
+pub fn world_with_alerts(history: RecordBatch, placement: Placement, now: i64) -> World {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let half = history.num_rows() / 2;
+    let batches = [history.slice(0, half), history.slice(half, history.num_rows() - half)];
+    let mut tables: [TableSnapshot; TableName::COUNT] = Default::default();
+    tables[TableName::Alerts.index()] = place(folder.path(), TableName::Alerts, &batches, placement, 64);
+    over(snapshot_of(tables), folder, now)
+}
+
+fn over(snapshot: Arc<Snapshot>, folder: tempfile::TempDir, now: i64) -> World {
     let path: &Path = folder.path();
-    let engine = Engine::new(Arc::new(Fixed(snapshot(tables))), fixture::config(path), Arc::new(At(T0 + now * MS)));
+    let engine = Engine::new(Arc::new(Fixed(snapshot)), fixture::config(path), Arc::new(At(T0 + now * MS)));
     World { router: router(engine.expect("an engine")), _folder: folder }
 }
 

@@ -145,7 +145,12 @@ async fn errors_have_a_code_and_a_hint() {
         (post(&query("SELECT 1"), Some(Role::Read)).await, StatusCode::OK, "", false),
         (ask("GET", "/api/v1/nobody", String::new(), None).await, StatusCode::NOT_FOUND, "not_found", false),
         (ask("GET", "/api/v1/sql", String::new(), None).await, StatusCode::METHOD_NOT_ALLOWED, "bad_request", false),
-        (ask("GET", "/api/v1/alerts", String::new(), None).await, StatusCode::NOT_IMPLEMENTED, "not_implemented", true),
+        (
+            ask("GET", "/api/v1/logs/tail", String::new(), None).await,
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            true,
+        ),
     ];
     for ((status, _, body), expected, code, hinted) in cases {
         let answer = parsed(&body);

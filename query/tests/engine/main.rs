@@ -7,5 +7,6 @@ mod answers;
 mod files;
 mod golden;
 mod limits;
+mod parameters;
 mod sandbox;
 mod speed;

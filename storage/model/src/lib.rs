@@ -5,14 +5,16 @@ pub mod clock;
 pub mod id;
 pub mod otlp;
 pub mod schema;
+mod table_name;
 
 pub use attribute::{PROMOTED, Promoted, Scope, ValueType};
 pub use clock::{Clock, SystemClock};
 pub use id::{Identity, Role, SnapshotId, TenantId};
 pub use schema::{Column, Table, table};
+pub use table_name::TableName;
 
-/// The three kinds of telemetry. Each is one wide table; the signal is erased at the door and all that follows reads
-/// the table's schema.
+/// The three kinds of telemetry: what a receiver takes. Each is one wide table; the signal is erased at the door and all
+/// that follows reads the table's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
@@ -25,23 +27,18 @@ pub enum Signal {
 impl Signal {
     pub const ALL: [Self; 3] = [Self::Spans, Self::Logs, Self::Metrics];
 
-    /// The name of the signal's table in SQL and in the catalog.
-    pub const fn table_name(self) -> &'static str {
+    /// The signal's table.
+    pub const fn table(self) -> TableName {
         match self {
-            Self::Spans => "spans",
-            Self::Logs => "logs",
-            Self::Metrics => "metrics",
+            Self::Spans => TableName::Spans,
+            Self::Logs => TableName::Logs,
+            Self::Metrics => TableName::Metrics,
         }
     }
 
-    /// The inverse of `self as u8`, the code the write-ahead log stores.
-    pub const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Spans),
-            2 => Some(Self::Logs),
-            3 => Some(Self::Metrics),
-            _ => None,
-        }
+    /// The name of the signal's table in SQL and in the catalog.
+    pub const fn table_name(self) -> &'static str {
+        self.table().as_str()
     }
 }
 

@@ -1,11 +1,11 @@
-//! The columns of the three tables: name, Arrow type, unit and the OTLP field each comes from. The one description that
+//! The columns of the tables: name, Arrow type, unit and the OTLP field each comes from. The one description that
 //! decoding, files, catalog, SQL and export read. Never says how a column is encoded in a file.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
-use crate::{PROMOTED, Promoted, Scope, Signal};
+use crate::{PROMOTED, Promoted, Scope, Signal, TableName};
 
 /// The metadata key under which a field carries its id, the one that Parquet files and the catalog share.
 pub const FIELD_ID: &str = "PARQUET:field_id";
@@ -18,16 +18,16 @@ pub struct Column {
     pub nullable: bool,
     /// `ns`, `1`, or empty where a unit makes no sense.
     pub unit: &'static str,
-    /// The OTLP field, as `Message.field`.
+    /// The OTLP field, as `Message.field`; empty where the column comes from none.
     pub otlp: &'static str,
     /// The promoted key the column holds.
     pub promoted: Option<&'static Promoted>,
 }
 
-/// A signal's table.
+/// A table of the lake.
 #[derive(Debug)]
 pub struct Table {
-    pub signal: Signal,
+    pub name: TableName,
     pub columns: Vec<Column>,
     /// The columns as an Arrow schema, field ids in the metadata of every field, nested ones too, numbered from 1 in
     /// preorder.
@@ -39,7 +39,12 @@ pub struct Table {
 impl Table {
     /// The index of a column that is known to exist.
     pub fn index_of(&self, name: &str) -> usize {
-        self.schema.index_of(name).unwrap_or_else(|_| panic!("table {} has a column {name}", self.signal))
+        self.schema.index_of(name).unwrap_or_else(|_| panic!("table {} has a column {name}", self.name))
+    }
+
+    /// Whether it has the attributes of a scope, in columns and in a map of the others.
+    pub fn has_attributes(&self, scope: Scope) -> bool {
+        self.schema.index_of(scope.other_name()).is_ok()
     }
 
     /// The promoted keys of the table with the index of each one's column.
@@ -48,10 +53,10 @@ impl Table {
     }
 }
 
-/// The table of a signal.
-pub fn table(signal: Signal) -> &'static Table {
-    static TABLES: LazyLock<[Table; 3]> = LazyLock::new(|| [spans(), logs(), metrics()]);
-    &TABLES[signal as usize - 1]
+/// The description of a table, or of a signal's table.
+pub fn table(name: impl Into<TableName>) -> &'static Table {
+    static TABLES: LazyLock<[Table; TableName::COUNT]> = LazyLock::new(|| [spans(), logs(), metrics(), alerts()]);
+    &TABLES[name.into().index()]
 }
 
 /// `TIMESTAMP_NS`: nanoseconds since the Unix epoch, UTC, without a zone.
@@ -226,6 +231,31 @@ fn metrics() -> Table {
     finish(Signal::Metrics, columns, &["metric_name", "series_id", "timestamp"])
 }
 
+/// A row for each change of an alert's state.
+fn alerts() -> Table {
+    let columns = vec![
+        // The time that the evaluation was for.
+        column("timestamp", timestamp_type(), false, "ns", ""),
+        word("alert", ""),
+        word("rule_group", ""),
+        word("rule_file", ""),
+        // 16 hexadecimal digits made from the labels.
+        word("fingerprint", ""),
+        // inactive, pending, firing or resolved.
+        word("previous_state", ""),
+        word("state", ""),
+        // Since when the rule's condition has held without a break.
+        column("active_since", timestamp_type(), false, "ns", ""),
+        column("value", DataType::Float64, false, "", ""),
+        column("labels", map_type(), false, "", ""),
+        column("annotations", map_type(), false, "", ""),
+        text("service_name", ""),
+        text("service_namespace", ""),
+        column("trace_ids", list_type(DataType::Utf8), false, "", ""),
+    ];
+    finish(TableName::Alerts, columns, &["alert", "timestamp"])
+}
+
 /// The promoted columns with a name of their own. `service_name` is never NULL.
 fn service_columns(signal: Signal) -> impl Iterator<Item = Column> {
     promoted_columns(signal, true)
@@ -268,13 +298,13 @@ fn promoted_columns(signal: Signal, base: bool) -> impl Iterator<Item = Column> 
     })
 }
 
-fn finish(signal: Signal, columns: Vec<Column>, sort_key: &'static [&'static str]) -> Table {
+fn finish(name: impl Into<TableName>, columns: Vec<Column>, sort_key: &'static [&'static str]) -> Table {
     let mut next_id = 1;
     let fields: Vec<FieldRef> = columns
         .iter()
         .map(|c| with_field_ids(&Field::new(&c.name, c.data_type.clone(), c.nullable), &mut next_id))
         .collect();
-    Table { signal, columns, schema: Arc::new(Schema::new(fields)), sort_key }
+    Table { name: name.into(), columns, schema: Arc::new(Schema::new(fields)), sort_key }
 }
 
 /// Numbers a field and the fields within it in preorder. The `key_value` struct of a map is no column of the catalog

@@ -139,7 +139,7 @@ impl Catalog {
                 .tenants
                 .get(&file.tenant)
                 .or_else(|| created.iter().find(|(tenant, _)| *tenant == file.tenant).map(|(_, tables)| tables));
-            let ids = tables.expect("every tenant of the files has tables").table(file.signal);
+            let ids = tables.expect("every tenant of the files has tables").table(file.table);
             let file_id = change.file_id();
             insert_file(&mut transaction, change.snapshot_id, file_id, ids, file).await.map_err(&fail)?;
             file_ids.push(file_id);
@@ -232,7 +232,7 @@ async fn insert_statistics(
     table_id: i64,
     file: &WrittenFile,
 ) -> Result<(), sqlx::Error> {
-    let schema = &table(file.signal).schema;
+    let schema = &table(file.table).schema;
     for column in &file.columns {
         let (min, max) = match &column.range {
             ColumnRange::Timestamp(min, max) => (Some(timestamp_text(*min)), Some(timestamp_text(*max))),

@@ -1,9 +1,9 @@
 //! The tables of the catalog as statements: those of the DuckLake 1.0 specification, spelled as DuckDB's own extension
-//! spells them in SQLite, and three of ours, which DuckDB ignores. Never changes a table that exists.
+//! spells them in SQLite, and some of ours, which DuckDB ignores. Never changes a table that exists.
 
 /// The version of the whole format (catalog use, file names, Parquet layout, filters), see FORMAT.md. A catalog with a
 /// greater one is refused.
-pub(crate) const FORMAT_VERSION: i64 = 1;
+pub(crate) const FORMAT_VERSION: i64 = 2;
 
 /// <https://ducklake.select/docs/stable/specification/tables/overview>
 pub(crate) const DUCKLAKE: &str = r#"
@@ -43,4 +43,13 @@ pub(crate) const ORRERY: &str = "
 CREATE TABLE orrery_format(version BIGINT NOT NULL);
 CREATE TABLE orrery_writer(writer VARCHAR PRIMARY KEY, epoch BIGINT NOT NULL, flushed_sequence BIGINT NOT NULL);
 CREATE TABLE orrery_trace_filter(data_file_id BIGINT PRIMARY KEY, filter BLOB NOT NULL);
+";
+
+/// What alerting keeps across restarts ([`crate::AlertState`]); each row's `state` or `transition` is JSON of the alerting's
+/// own. Since version 2.
+pub(crate) const ALERTS: &str = "
+CREATE TABLE orrery_alert_state(rule VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (rule, fingerprint));
+CREATE TABLE orrery_alert_group(name VARCHAR PRIMARY KEY, last_evaluation BIGINT NOT NULL);
+CREATE TABLE orrery_alert_history(id INTEGER PRIMARY KEY AUTOINCREMENT, transition VARCHAR NOT NULL);
+CREATE TABLE orrery_alert_notification(name VARCHAR PRIMARY KEY, state VARCHAR NOT NULL);
 ";

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use orrery_model::{Signal, SnapshotId, TenantId, table};
+use orrery_model::{SnapshotId, TableName, TenantId, table};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -37,22 +37,22 @@ impl Catalog {
         let mut found = HashMap::new();
         for row in rows {
             let (tenant, name): (String, String) = (row.try_get(0).map_err(&fail)?, row.try_get(1).map_err(&fail)?);
-            let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.table_name() == name) else { continue };
+            let Some(table) = TableName::from_name(&name) else { continue };
             let Ok(tenant) = TenantId::new(&tenant) else { continue };
             let ids =
                 TableIds { table_id: row.try_get(2).map_err(&fail)?, partition_id: row.try_get(3).map_err(&fail)? };
-            self.check_columns(&tenant, signal, ids.table_id).await?;
+            self.check_columns(&tenant, table, ids.table_id).await?;
             *found.entry(tenant.clone()).or_insert(0) += 1;
-            tenants.entry(tenant).or_default().tables[signal as usize - 1] = ids;
+            tenants.entry(tenant).or_default().tables[table.index()] = ids;
         }
-        match found.into_iter().find(|(_, tables)| *tables != Signal::ALL.len()) {
-            Some((tenant, _)) => Err(LakeError::Corrupt(format!("tenant {tenant} does not have its three tables"))),
+        match found.into_iter().find(|(_, tables)| *tables != TableName::COUNT) {
+            Some((tenant, _)) => Err(LakeError::Corrupt(format!("tenant {tenant} does not have all its tables"))),
             None => Ok(tenants),
         }
     }
 
     /// Refuses a table whose columns are not those that this Orrery writes.
-    async fn check_columns(&mut self, tenant: &TenantId, signal: Signal, table_id: i64) -> Result<(), LakeError> {
+    async fn check_columns(&mut self, tenant: &TenantId, name: TableName, table_id: i64) -> Result<(), LakeError> {
         let fail = database("read the columns");
         let rows = sqlx::query(
             "SELECT column_id, column_name, column_type, nulls_allowed FROM ducklake_column
@@ -62,9 +62,9 @@ impl Catalog {
         .fetch_all(&mut self.connection)
         .await
         .map_err(&fail)?;
-        let expected = catalog_columns(table(signal));
+        let expected = catalog_columns(table(name));
         let mismatch =
-            |column: &str| LakeError::SchemaMismatch { table: format!("{tenant}.{signal}"), column: column.to_owned() };
+            |column: &str| LakeError::SchemaMismatch { table: format!("{tenant}.{name}"), column: column.to_owned() };
         for (index, column) in expected.iter().enumerate() {
             let row = rows.get(index).ok_or_else(|| mismatch(&column.name))?;
             let found: (i64, String, String, i64) = (
@@ -93,8 +93,8 @@ impl Catalog {
         let id = SnapshotId(head(&mut self.connection).await.map_err(&fail)?.snapshot_id);
         let mut tables = HashMap::with_capacity(self.tenants.len());
         for (tenant, ids) in self.tenants.clone() {
-            let mut of_tenant: [Arc<Vec<Arc<DataFile>>>; 3] = Default::default();
-            for signal in Signal::ALL {
+            let mut of_tenant: [Arc<Vec<Arc<DataFile>>>; TableName::COUNT] = Default::default();
+            for table in TableName::ALL {
                 let rows = sqlx::query(
                     "SELECT f.data_file_id, f.path, f.record_count, f.file_size_bytes, f.footer_size, s.min_value,
                             s.max_value, b.filter
@@ -103,14 +103,14 @@ impl Catalog {
                      LEFT JOIN orrery_trace_filter b ON b.data_file_id = f.data_file_id
                      WHERE f.table_id = $1 AND f.end_snapshot IS NULL ORDER BY f.data_file_id",
                 )
-                .bind(ids.table(signal).table_id)
-                .bind(timestamp_id(signal))
+                .bind(ids.table(table).table_id)
+                .bind(timestamp_id(table))
                 .fetch_all(&mut self.connection)
                 .await
                 .map_err(&fail)?;
-                let folder = data_path.join(tenant.as_str()).join(signal.table_name());
+                let folder = data_path.join(tenant.as_str()).join(table.as_str());
                 let files: Result<Vec<_>, _> = rows.iter().map(|row| read_file(row, &folder).map(Arc::new)).collect();
-                of_tenant[signal as usize - 1] = Arc::new(files?);
+                of_tenant[table.index()] = Arc::new(files?);
             }
             tables.insert(tenant, of_tenant);
         }
@@ -131,8 +131,8 @@ impl Catalog {
     }
 }
 
-fn timestamp_id(signal: Signal) -> i64 {
-    let table = table(signal);
+fn timestamp_id(name: TableName) -> i64 {
+    let table = table(name);
     field_id(table.schema.field(table.index_of("timestamp")))
 }
 

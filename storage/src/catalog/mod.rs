@@ -4,6 +4,7 @@
 mod commit;
 mod ddl;
 mod load;
+mod migrate;
 mod tables;
 
 use std::collections::HashMap;
@@ -57,7 +58,8 @@ impl Catalog {
         let mut catalog =
             Self { connection, writer: writer.to_owned(), epoch: 0, flushed_sequence: 0, tenants: HashMap::new() };
         catalog.create(data_path).await?;
-        catalog.check_format().await?;
+        let version = catalog.check_format().await?;
+        catalog.migrate(version).await?;
         catalog.begin_epoch(data_path).await?;
         catalog.reload_tenants().await?;
         Ok(catalog)
@@ -81,6 +83,7 @@ impl Catalog {
         }
         sqlx::raw_sql(ddl::DUCKLAKE).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::raw_sql(ddl::ORRERY).execute(&mut *transaction).await.map_err(&fail)?;
+        sqlx::raw_sql(ddl::ALERTS).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::query("INSERT INTO orrery_format VALUES ($1)")
             .bind(FORMAT_VERSION)
             .execute(&mut *transaction)
@@ -110,8 +113,8 @@ impl Catalog {
         transaction.commit().await.map_err(&fail)
     }
 
-    /// Refuses a catalog that a newer Orrery wrote, and one that another program created.
-    async fn check_format(&mut self) -> Result<(), LakeError> {
+    /// Refuses a catalog that a newer Orrery wrote, and one that another program created. Gives its version.
+    async fn check_format(&mut self) -> Result<i64, LakeError> {
         let fail = database("read the format version");
         let ours: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'orrery_format'")
             .fetch_one(&mut self.connection)
@@ -127,7 +130,7 @@ impl Catalog {
         if found > FORMAT_VERSION {
             return Err(LakeError::NewerFormat { found, supported: FORMAT_VERSION });
         }
-        Ok(())
+        Ok(found)
     }
 
     async fn begin_epoch(&mut self, data_path: &Path) -> Result<(), LakeError> {

@@ -1,9 +1,9 @@
-//! A tenant's part of the catalog: its schema, the three tables with their columns, partition and sort keys, and the
+//! A tenant's part of the catalog: its schema, the tables with their columns, partition and sort keys, and the
 //! views over them. Never knows of files.
 
 use arrow::datatypes::{DataType, Field};
 use orrery_model::schema::FIELD_ID;
-use orrery_model::{Signal, Table, TenantId, table};
+use orrery_model::{Signal, Table, TableName, TenantId, table};
 use sqlx::SqliteConnection;
 
 use super::commit::Change;
@@ -15,10 +15,10 @@ pub(crate) const TIMESTAMP_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.9f";
 /// The partition keys, all of the timestamp. DuckLake's `hour` is the hour of the day, so it takes all four.
 pub(crate) const PARTITION_TRANSFORMS: [&str; 4] = ["year", "month", "day", "hour"];
 
-/// The ids of one tenant's tables, indexed by `Signal as usize - 1`.
+/// The ids of one tenant's tables, indexed by [`TableName::index`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantTables {
-    pub(crate) tables: [TableIds; 3],
+    pub(crate) tables: [TableIds; TableName::COUNT],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +28,8 @@ pub(crate) struct TableIds {
 }
 
 impl TenantTables {
-    pub(crate) fn table(&self, signal: Signal) -> TableIds {
-        self.tables[signal as usize - 1]
+    pub(crate) fn table(&self, table: TableName) -> TableIds {
+        self.tables[table.index()]
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn create_schema(
     Ok(schema_id)
 }
 
-/// Adds the three tables and their views to a tenant's schema.
+/// Adds the tables and their views to a tenant's schema.
 pub(super) async fn create_tables(
     connection: &mut SqliteConnection,
     change: &mut Change,
@@ -122,30 +122,33 @@ pub(super) async fn create_tables(
 ) -> Result<TenantTables, sqlx::Error> {
     let mut ids = TenantTables::default();
     change.alter_schema();
-    for signal in Signal::ALL {
-        ids.tables[signal as usize - 1] = create_table(connection, change, tenant, schema_id, signal).await?;
-        create_view(connection, change, tenant, schema_id, signal).await?;
+    for table in TableName::ALL {
+        ids.tables[table.index()] = create_table(connection, change, tenant, schema_id, table).await?;
+        if let Some(signal) = table.signal() {
+            create_view(connection, change, tenant, schema_id, signal).await?;
+        }
     }
     Ok(ids)
 }
 
-async fn create_table(
+/// Adds one table to a tenant's schema.
+pub(super) async fn create_table(
     connection: &mut SqliteConnection,
     change: &mut Change,
     tenant: &TenantId,
     schema_id: i64,
-    signal: Signal,
+    name: TableName,
 ) -> Result<TableIds, sqlx::Error> {
-    let (table, snapshot) = (table(signal), change.snapshot_id);
+    let (table, snapshot) = (table(name), change.snapshot_id);
     let ids = TableIds { table_id: change.catalog_id(), partition_id: change.catalog_id() };
-    change.made(format!("created_table:\"{tenant}\".\"{signal}\""));
+    change.made(format!("created_table:\"{tenant}\".\"{name}\""));
     sqlx::query("INSERT INTO ducklake_table VALUES ($1, $2, $3, NULL, $4, $5, $6, 1)")
         .bind(ids.table_id)
         .bind(uuid())
         .bind(snapshot)
         .bind(schema_id)
-        .bind(signal.table_name())
-        .bind(format!("{signal}/"))
+        .bind(name.as_str())
+        .bind(format!("{name}/"))
         .execute(&mut *connection)
         .await?;
     sqlx::query("INSERT INTO ducklake_schema_versions VALUES ($1, $2, $3)")
@@ -199,9 +202,10 @@ async fn insert_comments(
 ) -> Result<(), sqlx::Error> {
     for (column, field) in table.columns.iter().zip(table.schema.fields()) {
         let origin = column.promoted.map_or(column.otlp, |promoted| promoted.key);
-        let comment = match column.unit {
-            "" | "1" => origin.to_owned(),
-            unit => format!("{origin}, in {unit}"),
+        let comment = match (origin, column.unit) {
+            (origin, "" | "1") => origin.to_owned(),
+            ("", unit) => format!("in {unit}"),
+            (origin, unit) => format!("{origin}, in {unit}"),
         };
         if !comment.is_empty() {
             sqlx::query("INSERT INTO ducklake_column_tag VALUES ($1, $2, $3, NULL, 'comment', $4)")
@@ -302,11 +306,12 @@ mod tests {
 
     #[test]
     fn column_ids_are_the_field_ids_in_preorder() {
-        for signal in Signal::ALL {
-            let columns = catalog_columns(table(signal));
-            assert!(columns.iter().map(|c| c.id).eq(1..=columns.len() as i64), "{signal}");
+        for name in TableName::ALL {
+            let columns = catalog_columns(table(name));
+            assert!(columns.iter().map(|c| c.id).eq(1..=columns.len() as i64), "{name}");
             assert_eq!(columns[0].name, "timestamp");
-            let map = columns.iter().position(|c| c.name == "other_attributes").expect("every table has it");
+            let map = if name.signal().is_some() { "other_attributes" } else { "labels" };
+            let map = columns.iter().position(|c| c.name == map).expect("the table has it");
             assert_eq!(columns[map].column_type, "map");
             assert_eq!((columns[map + 1].name.as_str(), columns[map + 1].parent), ("key", Some(columns[map].id)));
             assert_eq!((columns[map + 2].name.as_str(), columns[map + 2].parent), ("value", Some(columns[map].id)));

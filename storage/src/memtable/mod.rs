@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use hashbrown::HashMap;
-use orrery_model::{Signal, TenantId};
+use orrery_model::{TableName, TenantId};
 use parking_lot::Mutex;
 
 pub use bytes::batch_bytes;
@@ -31,7 +31,7 @@ pub struct Memtable {
 /// Rows to be published.
 pub struct Rows {
     pub tenant: TenantId,
-    pub signal: Signal,
+    pub table: TableName,
     pub batch: Arc<RecordBatch>,
     /// From [`batch_bytes`].
     pub bytes: usize,
@@ -61,7 +61,7 @@ pub struct Part {
     pub rows: u64,
     /// When its first rows came; `None` while it is empty.
     pub since: Option<Instant>,
-    tables: HashMap<TenantId, [Vec<Held>; 3]>,
+    tables: HashMap<TenantId, [Vec<Held>; TableName::COUNT]>,
 }
 
 #[derive(Clone)]
@@ -115,7 +115,7 @@ impl Memtable {
 
     /// One tenant's tables at this moment.
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
-        let mut memory: [Vec<Arc<RecordBatch>>; 3] = Default::default();
+        let mut memory: [Vec<Arc<RecordBatch>>; TableName::COUNT] = Default::default();
         let state = self.state.lock();
         for part in state.sealed.iter().map(|p| &**p).chain([&state.active]) {
             let Some(tables) = part.tables.get(tenant) else { continue };
@@ -128,8 +128,8 @@ impl Memtable {
         drop(state);
         // A batch's clone counts up a hundred columns: not under the lock.
         let mut memory = memory.into_iter().map(|batches| batches.iter().map(|b| (**b).clone()).collect());
-        let tables = Signal::ALL.map(|signal| TableSnapshot {
-            files: view.tables.get(tenant).map(|files| Arc::clone(&files[signal as usize - 1])).unwrap_or_default(),
+        let tables = TableName::ALL.map(|table| TableSnapshot {
+            files: view.tables.get(tenant).map(|files| Arc::clone(&files[table.index()])).unwrap_or_default(),
             memory: memory.next().unwrap_or_default(),
         });
         Snapshot { id: view.id, tenant: tenant.clone(), sequence, tables }
@@ -208,7 +208,7 @@ impl Part {
         self.through = sequence;
         self.bytes += rows.bytes;
         self.rows += rows.batch.num_rows() as u64;
-        let table = &mut self.tables.entry(rows.tenant).or_default()[rows.signal as usize - 1];
+        let table = &mut self.tables.entry(rows.tenant).or_default()[rows.table.index()];
         table.push(Held { batch: rows.batch, bytes: rows.bytes, level: 0 });
     }
 
@@ -216,8 +216,8 @@ impl Part {
     pub fn batches(&self) -> Vec<SealedBatch> {
         let mut batches = Vec::new();
         for (tenant, tables) in &self.tables {
-            for (signal, held) in Signal::ALL.into_iter().zip(tables) {
-                let sealed = |h: &Held| SealedBatch { tenant: tenant.clone(), signal, batch: (*h.batch).clone() };
+            for (table, held) in TableName::ALL.into_iter().zip(tables) {
+                let sealed = |h: &Held| SealedBatch { tenant: tenant.clone(), table, batch: (*h.batch).clone() };
                 batches.extend(held.iter().map(sealed));
             }
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use orrery_model::{Signal, TenantId, table};
+use orrery_model::{TableName, TenantId};
 
 pub(crate) use name::FileName;
 
@@ -24,7 +24,7 @@ use crate::lake::{LakeError, SealedBatch};
 #[derive(Debug)]
 pub(crate) struct WrittenFile {
     pub(crate) tenant: TenantId,
-    pub(crate) signal: Signal,
+    pub(crate) table: TableName,
     /// Absolute.
     pub(crate) path: PathBuf,
     /// Below the table's folder, with `/`.
@@ -72,7 +72,7 @@ pub(crate) struct FlushName {
 }
 
 /// Writes the files of a flush below `data_path`, and the folders that hold them, to stable storage. Batches of a tenant
-/// and signal are released as soon as their files are written. After an error none of the files is left, so that a full
+/// and table are released as soon as their files are written. After an error none of the files is left, so that a full
 /// disk has its room back.
 pub(crate) fn write_files(
     fs: &dyn FileSystem,
@@ -99,30 +99,30 @@ fn write_groups(
     sealed: Vec<SealedBatch>,
     paths: &mut Vec<PathBuf>,
 ) -> Result<Vec<WrittenFile>, LakeError> {
-    let mut groups: BTreeMap<(TenantId, u8), Vec<RecordBatch>> = BTreeMap::new();
-    for SealedBatch { tenant, signal, batch } in sealed {
+    let mut groups: BTreeMap<(TenantId, TableName), Vec<RecordBatch>> = BTreeMap::new();
+    for SealedBatch { tenant, table, batch } in sealed {
         if batch.num_rows() > 0 {
-            groups.entry((tenant, signal as u8)).or_default().push(batch);
+            groups.entry((tenant, table)).or_default().push(batch);
         }
     }
     let mut files = Vec::new();
     let mut unsynced = Vec::new();
     let mut folders = BTreeSet::new();
-    while let Some(((tenant, code), batches)) = groups.pop_first() {
-        let signal = Signal::from_code(code).expect("the code is a signal's");
-        for run in order::sorted_runs(table(signal), &batches) {
-            let relative_path = FileName::new(name, signal, run.hour).relative_path();
-            let path = data_path.join(tenant.as_str()).join(signal.table_name()).join(&relative_path);
+    while let Some(((tenant, table), batches)) = groups.pop_first() {
+        let described = orrery_model::table(table);
+        for run in order::sorted_runs(described, &batches) {
+            let relative_path = FileName::new(name, table, run.hour).relative_path();
+            let path = data_path.join(tenant.as_str()).join(table.as_str()).join(&relative_path);
             create_folders(fs, data_path, &path, &mut folders)?;
             paths.push(path.clone());
-            let encoded = encode::write_run(fs, &path, table(signal), &batches, &run)?;
+            let encoded = encode::write_run(fs, &path, described, &batches, &run)?;
             unsynced.push((path.clone(), encoded.file));
             if unsynced.len() == MAX_UNSYNCED {
                 sync_files(&mut unsynced)?;
             }
             files.push(WrittenFile {
                 tenant: tenant.clone(),
-                signal,
+                table,
                 path,
                 relative_path,
                 rows: run.rows.len() as u64,

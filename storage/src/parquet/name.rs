@@ -2,7 +2,7 @@
 //! The same flush repeated writes the same names. Never touches a file.
 
 use chrono::DateTime;
-use orrery_model::Signal;
+use orrery_model::TableName;
 
 use super::FlushName;
 
@@ -15,7 +15,7 @@ pub(crate) struct FileName {
     /// The sequences of the flush, inclusive.
     pub(crate) first: u64,
     pub(crate) last: u64,
-    table: &'static str,
+    table: TableName,
     /// `YYYYMMDDHH`, UTC.
     partition: String,
     /// Counts the files of one flush and partition.
@@ -24,7 +24,7 @@ pub(crate) struct FileName {
 
 impl FileName {
     /// `hour` counts from the Unix epoch.
-    pub(crate) fn new(flush: &FlushName, signal: Signal, hour: u32) -> Self {
+    pub(crate) fn new(flush: &FlushName, table: TableName, hour: u32) -> Self {
         let time =
             DateTime::from_timestamp(i64::from(hour) * 3600, 0).expect("hours of 64-bit nanoseconds are in range");
         Self {
@@ -32,7 +32,7 @@ impl FileName {
             epoch: flush.epoch,
             first: flush.first,
             last: flush.last,
-            table: signal.table_name(),
+            table,
             partition: time.format("%Y%m%d%H").to_string(),
             n: 0,
         }
@@ -54,10 +54,7 @@ impl FileName {
             epoch: next()?.parse().ok()?,
             first: next()?.parse().ok()?,
             last: next()?.parse().ok()?,
-            table: {
-                let name = next()?;
-                Signal::ALL.into_iter().map(Signal::table_name).find(|table| *table == name)?
-            },
+            table: TableName::from_name(next()?)?,
             partition: next().filter(|p| p.len() == 10 && p.bytes().all(|b| b.is_ascii_digit()))?.to_owned(),
             n: next()?.parse().ok()?,
         };
@@ -72,7 +69,7 @@ mod tests {
     #[test]
     fn names_say_what_they_hold_and_parse_back() {
         let flush = FlushName { writer: "local".to_owned(), epoch: 3, first: 17, last: 40 };
-        let name = FileName::new(&flush, Signal::Spans, 465_067);
+        let name = FileName::new(&flush, TableName::Spans, 465_067);
         let path = name.relative_path();
         assert_eq!(path, "2023-01-20/local-3-17-40-spans-2023012019-0.parquet");
         assert_eq!(FileName::parse(path.rsplit_once('/').expect("a folder").1), Some(name));

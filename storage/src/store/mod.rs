@@ -6,6 +6,7 @@ mod compress;
 mod config;
 mod error;
 mod flusher;
+mod own;
 mod replay;
 mod space;
 mod status;
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use orrery_model::{Clock, TenantId};
+use orrery_model::{Clock, TableName, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,16 @@ struct Shared {
     stop: CancellationToken,
     /// Given back by `close`, or when the last user is gone.
     lock: Mutex<Option<DataLock>>,
+}
+
+/// What is to be logged, whatever its table.
+struct Request {
+    tenant: TenantId,
+    table: TableName,
+    received_ns: i64,
+    body: Bytes,
+    batch: RecordBatch,
+    body_hash: Option<u128>,
 }
 
 /// What comes back from the log: the rows to publish and whom to tell.
@@ -171,10 +183,11 @@ impl Store {
         if append.batch.num_rows() == 0 {
             return Ok(Appended::Stored);
         }
+        let table = TableName::from(append.signal);
         let claim = match append.body_hash {
             None => None,
             Some(hash) => {
-                let key = RequestKey::new(&append.tenant, append.signal, hash);
+                let key = RequestKey::new(&append.tenant, table, hash);
                 match self.dedup.claim(key, append.received_ns).await {
                     Claimed::First(claim) => Some(claim),
                     Claimed::Absorbed => {
@@ -184,13 +197,33 @@ impl Store {
                 }
             }
         };
-        self.log(append, claim).await.inspect_err(|error| self.shared.counters.refused(error))?;
+        let Append { tenant, received_ns, body, batch, body_hash, .. } = append;
+        let request = Request { tenant, table, received_ns, body, batch, body_hash };
+        self.log(request, claim).await.inspect_err(|error| self.shared.counters.refused(error))?;
         Ok(Appended::Stored)
     }
 
-    async fn log(&self, append: Append, claim: Option<Claim>) -> Result<(), AppendError> {
+    /// Stores rows of one of Orrery's own tables (one that is no signal's), like [`Store::append`] in all but that copies
+    /// are not absorbed. The batch has the table's schema.
+    pub async fn append_own(
+        &self,
+        tenant: TenantId,
+        table: TableName,
+        received_ns: i64,
+        batch: RecordBatch,
+    ) -> Result<(), AppendError> {
+        assert!(table.signal().is_none(), "the rows of {table} come from receivers");
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let body = own::encode(&batch).map_err(|error| AppendError::Fatal(error.to_string().into()))?;
+        let request = Request { tenant, table, received_ns, body: body.into(), batch, body_hash: None };
+        self.log(request, None).await.inspect_err(|error| self.shared.counters.refused(error))
+    }
+
+    async fn log(&self, request: Request, claim: Option<Claim>) -> Result<(), AppendError> {
         self.admit_or_wait().await?;
-        let Append { tenant, signal, received_ns, body, batch, body_hash } = append;
+        let Request { tenant, table, received_ns, body, batch, body_hash } = request;
         let raw = body.len();
         if raw > MAX_BODY_BYTES {
             return Err(AppendError::TooLarge { bytes: raw, limit: MAX_BODY_BYTES });
@@ -202,14 +235,14 @@ impl Store {
         let (reply, outcome) = oneshot::channel();
         let entry = Entry {
             tenant: tenant.clone(),
-            signal,
+            table,
             received_ns,
             body_hash,
             rows: u32::try_from(batch.num_rows()).unwrap_or(u32::MAX),
             raw_len: u32::try_from(raw).expect("MAX_BODY_BYTES is below 4 GiB"),
             payload_crc: crc32c::crc32c(&payload),
             payload,
-            ticket: Ticket { rows: Rows { tenant, signal, batch: Arc::new(batch), bytes }, claim, reply, queued },
+            ticket: Ticket { rows: Rows { tenant, table, batch: Arc::new(batch), bytes }, claim, reply, queued },
         };
         self.wal.push(entry).map_err(|(_, why)| AppendError::from(why))?;
         match outcome.await {

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orrery_model::{Clock, Signal, TenantId};
+use orrery_model::{Clock, TableName, TenantId};
 use tokio::sync::mpsc;
 
-use super::{FlushTarget, StoreConfig, StoreError, blocking, compress};
+use super::{FlushTarget, StoreConfig, StoreError, blocking, compress, own};
 use crate::Decode;
 use crate::dedup::{Absorbable, Dedup, RequestKey};
 use crate::fs::FileSystem;
@@ -148,7 +148,7 @@ impl Reader {
             &RecordBody::Request {
                 sequence,
                 ref tenant,
-                signal,
+                table,
                 received_ns,
                 body_hash,
                 rows,
@@ -158,7 +158,7 @@ impl Reader {
             } => {
                 let restore = || {
                     let Some(hash) = body_hash else { return };
-                    let key = RequestKey::new(tenant, signal, hash);
+                    let key = RequestKey::new(tenant, table, hash);
                     self.dedup.restore(Absorbable { key, received_ns, sequence }, self.now_ns);
                 };
                 if sequence <= self.flushed {
@@ -169,7 +169,7 @@ impl Reader {
                     return Err(format!("codec {codec} is unknown"));
                 }
                 let body = compress::decompress(payload, raw_len as usize).map_err(|e| e.to_string())?;
-                let decoded = self.rows(tenant, signal, received_ns, &body)?;
+                let decoded = self.rows(tenant, table, received_ns, &body)?;
                 if Rows::count(&decoded) != u64::from(rows) {
                     let found = Rows::count(&decoded);
                     tracing::error!(
@@ -187,9 +187,12 @@ impl Reader {
         }
     }
 
-    fn rows(&self, tenant: &TenantId, signal: Signal, received_ns: i64, body: &[u8]) -> Result<Rows, String> {
-        let batch = self.decode.decode(signal, body, received_ns)?;
+    fn rows(&self, tenant: &TenantId, table: TableName, received_ns: i64, body: &[u8]) -> Result<Rows, String> {
+        let batch = match table.signal() {
+            Some(signal) => self.decode.decode(signal, body, received_ns)?,
+            None => own::decode(table, body)?,
+        };
         let bytes = batch_bytes(&batch);
-        Ok(Rows { tenant: tenant.clone(), signal, batch: Arc::new(batch), bytes })
+        Ok(Rows { tenant: tenant.clone(), table, batch: Arc::new(batch), bytes })
     }
 }

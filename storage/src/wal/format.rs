@@ -1,7 +1,7 @@
 //! The bytes of segments and records (`storage/FORMAT.md`, "Write-ahead log"). Pure: reads and writes slices, never
 //! files. All numbers are little-endian.
 
-use orrery_model::{Signal, TenantId};
+use orrery_model::{TableName, TenantId};
 
 use crate::dedup::{Absorbable, RequestKey};
 
@@ -51,7 +51,7 @@ pub enum RecordBody<'a> {
     Request {
         sequence: u64,
         tenant: TenantId,
-        signal: Signal,
+        table: TableName,
         received_ns: i64,
         body_hash: Option<u128>,
         rows: u32,
@@ -76,7 +76,7 @@ pub enum Invalid {
 /// The fields of a request's record that are known before it has its place in the log.
 pub struct RequestFields<'a> {
     pub tenant: &'a TenantId,
-    pub signal: Signal,
+    pub table: TableName,
     pub received_ns: i64,
     pub body_hash: Option<u128>,
     pub rows: u32,
@@ -138,7 +138,7 @@ pub fn encode_request(out: &mut Vec<u8>, salt: u64, sequence: u64, durable: u64,
     let header = Header {
         kind: KIND_REQUEST,
         codec: fields.codec,
-        signal: fields.signal as u8,
+        table: fields.table.code(),
         tenant: fields.tenant.as_str(),
         payload_len: u32::try_from(fields.payload.len()).expect("a compressed body is below MAX_BODY_BYTES"),
         raw_len: fields.raw_len,
@@ -166,7 +166,7 @@ pub fn encode_hashes(out: &mut Vec<u8>, salt: u64, durable: u64, created_ns: i64
     let header = Header {
         kind: KIND_HASHES,
         codec: CODEC_NONE,
-        signal: 0,
+        table: 0,
         tenant: "",
         payload_len: len,
         raw_len: len,
@@ -211,7 +211,7 @@ fn decode_body<'a>(header: &[u8], payload: &'a [u8]) -> Option<RecordBody<'a>> {
         KIND_REQUEST => Some(RecordBody::Request {
             sequence: u64_at(header, 32),
             tenant: TenantId::new(std::str::from_utf8(&header[RECORD_FIXED_BYTES..]).ok()?).ok()?,
-            signal: Signal::from_code(header[11])?,
+            table: TableName::from_code(header[11])?,
             received_ns: u64_at(header, 48).cast_signed(),
             body_hash: (u32_at(header, 72) & FLAG_HASHED != 0).then(|| u128_at(header, 56)),
             rows: u32_at(header, 28),
@@ -234,7 +234,7 @@ fn decode_body<'a>(header: &[u8], payload: &'a [u8]) -> Option<RecordBody<'a>> {
 struct Header<'a> {
     kind: u8,
     codec: u8,
-    signal: u8,
+    table: u8,
     tenant: &'a str,
     payload_len: u32,
     raw_len: u32,
@@ -252,7 +252,7 @@ impl Header<'_> {
         let header_len = RECORD_FIXED_BYTES + self.tenant.len();
         out.extend(RECORD_MAGIC);
         out.extend([0; 4]);
-        out.extend([VERSION, self.kind, self.codec, self.signal]);
+        out.extend([VERSION, self.kind, self.codec, self.table]);
         out.extend(u16::try_from(header_len).expect("a tenant has at most 64 characters").to_le_bytes());
         out.extend([0; 2]);
         out.extend(self.payload_len.to_le_bytes());

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use orrery_model::{Clock, Signal, TenantId};
+use orrery_model::{Clock, TableName, TenantId};
 use parking_lot::{Condvar, Mutex};
 
 use super::format::{self, RequestFields, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -33,7 +33,7 @@ pub struct WalConfig {
 /// A request on its way to the log, compressed, with the ticket that its outcome is reported by.
 pub struct Entry<T> {
     pub tenant: TenantId,
-    pub signal: Signal,
+    pub table: TableName,
     pub received_ns: i64,
     pub body_hash: Option<u128>,
     pub rows: u32,
@@ -340,7 +340,7 @@ impl<T, S: FnMut(Outcome<T>)> Writer<T, S> {
         for (sequence, entry) in (first..).zip(batch) {
             let fields = RequestFields {
                 tenant: &entry.tenant,
-                signal: entry.signal,
+                table: entry.table,
                 received_ns: entry.received_ns,
                 body_hash: entry.body_hash,
                 rows: entry.rows,

@@ -7,6 +7,8 @@ mod harness;
 mod power;
 mod real;
 mod refusals;
+#[path = "../support/mod.rs"]
+mod support;
 mod syncs;
 #[path = "../torture/mod.rs"]
 mod torture;

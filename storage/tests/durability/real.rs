@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use futures::future::join_all;
-use orrery_model::TenantId;
+use orrery_model::{TableName, TenantId};
 use orrery_storage::{Appended, Store, StoreConfig, StoreError};
 
 use crate::harness::{NOW, Numbered, Still, config, once, request, rows_of, send, unlocked, until};
+use crate::support::{self, Seed};
 
 async fn open_at(config: &StoreConfig, now_ns: i64) -> Arc<Store> {
     unlocked(|| Store::open(config.clone(), Arc::new(Numbered), Arc::new(Still(now_ns)))).await.unwrap()
@@ -44,6 +47,35 @@ async fn rows_are_visible_when_acknowledged_and_stay_so_through_flush_restart_an
     let again = open(dir.path()).await;
     assert_eq!(again.status().recovery.requests, 0);
     assert_eq!(rows_of(&again), once(0..50));
+}
+
+/// Orrery's own rows take the way of a request, and are read back without a decoder.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_own_tables_are_visible_when_acknowledged_and_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let tenant = TenantId::default();
+    let rows = |store: &Store| {
+        let snapshot = store.snapshot(&tenant);
+        let alerts = snapshot.table(TableName::Alerts);
+        let files: u64 = alerts.files.iter().map(|file| file.rows).sum();
+        (files, alerts.memory.clone())
+    };
+    let store = open(dir.path()).await;
+    let batch = support::alerts(&mut Seed(1), 3, support::START);
+    for sent in 1..=2 {
+        store.append_own(tenant.clone(), TableName::Alerts, NOW, batch.clone()).await.unwrap();
+        assert_eq!(rows(&store).1.iter().map(RecordBatch::num_rows).sum::<usize>(), 3 * sent);
+    }
+    send(&store, 1).await.unwrap();
+    drop(store);
+    let store = open(dir.path()).await;
+    assert_eq!(store.status().recovery.requests, 3);
+    let (files, memory) = rows(&store);
+    assert_eq!(files, 0);
+    let read = concat_batches(&batch.schema(), &memory).unwrap();
+    assert!(read == concat_batches(&batch.schema(), [&batch, &batch]).unwrap());
+    store.flush().await.unwrap();
+    assert_eq!((rows(&store).0, rows_of(&store)), (6, once([1])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

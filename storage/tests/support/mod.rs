@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef};
-use orrery_model::{Signal, Table, table};
+use orrery_model::{Signal, Table, TableName, table};
 
 pub const SECOND: i64 = 1_000_000_000;
 pub const HOUR: i64 = 3_600 * SECOND;
@@ -49,8 +49,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn new(signal: Signal, len: usize) -> Self {
-        Self { table: table(signal), len, columns: HashMap::new() }
+    pub fn new(name: impl Into<TableName>, len: usize) -> Self {
+        Self { table: table(name), len, columns: HashMap::new() }
     }
 
     pub fn set(mut self, name: &str, array: impl Array + 'static) -> Self {
@@ -273,5 +273,25 @@ pub fn metrics(seed: &mut Seed, len: usize, series: u64, start: i64) -> RecordBa
         )
         .text("service_name", ids.iter().map(|id| some(SERVICES[(id % 10) as usize])).collect())
         .text("resource_attributes.k8s.pod.name", ids.iter().map(|id| some(format!("pod-{id}"))).collect())
+        .finish()
+}
+
+/// Changes of state of a few alerts.
+pub fn alerts(seed: &mut Seed, len: usize, start: i64) -> RecordBatch {
+    let times: Vec<i64> = (0..len as i64).map(|row| start + row * SECOND).collect();
+    let services: Vec<&str> = (0..len).map(|_| seed.of(SERVICES)).collect();
+    let labels: Vec<Pairs> = services.iter().map(|s| vec![("service_name".to_owned(), some(*s))]).collect();
+    Rows::new(TableName::Alerts, len)
+        .times("active_since", times.clone())
+        .times("timestamp", times)
+        .text("alert", (0..len).map(|_| some(seed.of(&["ErrorRatio", "Latency", "Silent"]))).collect())
+        .text("fingerprint", (0..len).map(|_| some(format!("{:016x}", seed.next()))).collect())
+        .word("rule_group", "services")
+        .word("rule_file", "rules/services.yaml")
+        .word("previous_state", "pending")
+        .word("state", "firing")
+        .set("value", Float64Array::from((0..len).map(|_| seed.below(100) as f64 / 100.0).collect::<Vec<_>>()))
+        .map("labels", &labels)
+        .text("service_name", services.into_iter().map(some).collect())
         .finish()
 }

@@ -1,0 +1,57 @@
+//! Catalogs of older format versions become the newest one, in one transaction with a snapshot of its own. Files and the
+//! log are left as they are: what a version changes in them, a reader of it knows.
+
+use orrery_model::{TableName, TenantId};
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::commit::{Change, head};
+use super::ddl::{self, FORMAT_VERSION};
+use super::{Catalog, database, tables};
+use crate::lake::LakeError;
+
+impl Catalog {
+    /// Takes the catalog from `version` to [`FORMAT_VERSION`], one version after the other.
+    pub(super) async fn migrate(&mut self, version: i64) -> Result<(), LakeError> {
+        if version >= FORMAT_VERSION {
+            return Ok(());
+        }
+        let fail = database("bring the catalog to this version's format");
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&fail)?;
+        let mut change = Change::new(head(&mut transaction).await.map_err(&fail)?);
+        for from in version..FORMAT_VERSION {
+            let step = match from {
+                1 => add_alerts(&mut transaction, &mut change).await,
+                _ => unreachable!("every version below the newest has a step"),
+            };
+            step.map_err(&fail)?;
+        }
+        change.finish(&mut transaction).await.map_err(&fail)?;
+        sqlx::query("UPDATE orrery_format SET version = $1")
+            .bind(FORMAT_VERSION)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&fail)?;
+        transaction.commit().await.map_err(&fail)?;
+        tracing::info!(from = version, to = FORMAT_VERSION, "brought the catalog to a newer format");
+        Ok(())
+    }
+}
+
+/// To version 2: the table `alerts` of each tenant, and what alerting keeps across restarts.
+async fn add_alerts(connection: &mut SqliteConnection, change: &mut Change) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(ddl::ALERTS).execute(&mut *connection).await?;
+    let schemas = sqlx::query(
+        "SELECT DISTINCT s.schema_id, s.schema_name FROM ducklake_schema s
+         JOIN ducklake_table t ON t.schema_id = s.schema_id AND t.end_snapshot IS NULL AND t.table_name = 'spans'
+         WHERE s.end_snapshot IS NULL ORDER BY s.schema_id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    change.alter_schema();
+    for row in schemas {
+        let (schema_id, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        let Ok(tenant) = TenantId::new(&name) else { continue };
+        tables::create_table(connection, change, &tenant, schema_id, TableName::Alerts).await?;
+    }
+    Ok(())
+}
