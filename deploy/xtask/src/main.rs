@@ -1,6 +1,7 @@
 //! The project's own tasks, `cargo xtask <task>`: build the dashboard, build and start the server, run every test. Never
 //! part of the product, and never called by a build script.
 
+mod alertmanager;
 mod browser;
 mod dashboard;
 mod features;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as start, run_lines};
-use crate::{browser, build_binary, dashboard, features, house};
+use crate::{alertmanager, browser, build_binary, dashboard, features, house};
 
 /// How many passed and how many failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +103,9 @@ fn cargo_tests() -> Result<Tally> {
     let mut tally = Tally::default();
     let mut command = cargo();
     command.args(["test", "--locked", "--release", "--workspace", "--no-fail-fast"]);
+    if let Some(path) = alertmanager::find() {
+        command.env("ALERTMANAGER", path);
+    }
     let succeeded = run_lines("cargo test", &mut command, |line| {
         if let Some(counted) = result_line(line) {
             tally.passed += counted.passed;

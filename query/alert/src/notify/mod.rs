@@ -7,9 +7,44 @@
 //! the state). Each time `ends_at_ns` moves on: a firing alert that has not been given again by its `ends_at_ns` (its
 //! rule fails, was cleared by its group's limit, or the server was stopped) counts as resolved at that time, as it does
 //! in Alertmanager.
+//!
+//! A notifier is a [`worker`] of its own. Its [`queue`] says what is due: groups as Alertmanager forms them, or, for an
+//! Alertmanager, what it has not got yet. Its [`channel`] brings one notification to one destination. What the queue
+//! holds and what was said of it is kept in [`NotifyState`], so that a restart neither forgets nor repeats.
+
+mod address;
+mod alertmanager;
+mod backoff;
+mod channel;
+pub mod config;
+mod failure;
+mod groups;
+mod http;
+mod inbox;
+mod metrics;
+mod notifiers;
+mod outbox;
+mod queue;
+mod secret;
+mod slack;
+mod state;
+mod status;
+#[cfg(test)]
+mod testing;
+mod time;
+mod webhook;
+mod wording;
+mod worker;
 
 use orrery_api::{Labels, NotifierStatus};
 use serde::{Deserialize, Serialize};
+
+pub use config::NotifierConfig;
+pub use metrics::{Metric, Sample};
+pub use notifiers::{Notifiers, NotifyError};
+pub use queue::Change;
+pub use secret::{Secret, SecretError};
+pub use state::{NotifyState, StateError};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -36,7 +71,7 @@ pub struct Alert {
     /// All labels, `alertname` among them. Names match `[a-zA-Z_][a-zA-Z0-9_]*`, no value is empty.
     pub labels: Labels,
     pub annotations: Labels,
-    /// When the rule's condition began to hold (before `for`), as in Prometheus.
+    /// When it began to fire, that is after `for`, as Prometheus sends it (`FiredAt`).
     pub starts_at_ns: i64,
     /// Of a resolved alert its end; of a firing one the time until which it is valid without being given again: four
     /// times the longer of the group's interval and the resend delay from the evaluation on.
