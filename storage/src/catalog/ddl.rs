@@ -45,8 +45,8 @@ CREATE TABLE orrery_writer(writer VARCHAR PRIMARY KEY, epoch BIGINT NOT NULL, fl
 CREATE TABLE orrery_trace_filter(data_file_id BIGINT PRIMARY KEY, filter BLOB NOT NULL);
 ";
 
-/// What alerting keeps across restarts ([`crate::AlertState`]); each row's `state` or `transition` is JSON of the alerting's
-/// own. Since version 2.
+/// What alerting keeps across restarts ([`crate::AlertState`], [`crate::NotifierState`]); each row's `state` or `transition`
+/// is JSON of the alerting's own. Since version 2.
 pub(crate) const ALERTS: &str = "
 CREATE TABLE orrery_alert_state(rule VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (rule, fingerprint));
 CREATE TABLE orrery_alert_group(name VARCHAR PRIMARY KEY, last_evaluation BIGINT NOT NULL);

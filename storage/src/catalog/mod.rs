@@ -48,13 +48,9 @@ impl Catalog {
     /// Opens the catalog file, creating it and the default tenant's tables where there is none, and begins a new epoch of
     /// the writer. `data_path` is the absolute folder of the data files; it is written into the catalog when it has moved.
     pub(crate) async fn open(file: &Path, data_path: &Path, writer: &str) -> Result<Self, LakeError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let connection = SqliteConnection::connect_with(&options).await.map_err(database("open the catalog"))?;
+        let connection = SqliteConnection::connect_with(&options(file).create_if_missing(true))
+            .await
+            .map_err(database("open the catalog"))?;
         let mut catalog =
             Self { connection, writer: writer.to_owned(), epoch: 0, flushed_sequence: 0, tenants: HashMap::new() };
         catalog.create(data_path).await?;
@@ -162,7 +158,16 @@ fn data_path_text(path: &Path) -> String {
     format!("{}/", path.display())
 }
 
+/// How the catalog's file is opened, by whoever writes to it: a commit is on stable storage when it returns.
+pub(crate) fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
 /// Names the operation that a database error broke.
-fn database(operation: &'static str) -> impl Fn(sqlx::Error) -> LakeError {
+pub(crate) fn database(operation: &'static str) -> impl Fn(sqlx::Error) -> LakeError {
     move |source| LakeError::Database { operation, source }
 }

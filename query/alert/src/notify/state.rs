@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use orrery_storage::{LakeError, NotifierState};
 
 use super::config::NotifierConfig;
 use super::queue::Change;
@@ -22,6 +23,25 @@ pub trait NotifyState: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StateError(pub String);
+
+#[async_trait]
+impl NotifyState for NotifierState {
+    async fn load(&self) -> Result<Vec<(String, String)>, StateError> {
+        self.load().await.map_err(StateError::from)
+    }
+
+    async fn save(&self, changes: Vec<Change>) -> Result<(), StateError> {
+        self.save(&changes).await.map_err(StateError::from)
+    }
+}
+
+impl From<LakeError> for StateError {
+    fn from(error: LakeError) -> Self {
+        // The database's own words are the error's source.
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        Self(format!("{error}{source}"))
+    }
+}
 
 pub fn key(notifier: &str, entry: &str) -> String {
     format!("{notifier}/{entry}")
