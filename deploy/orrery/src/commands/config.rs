@@ -4,9 +4,11 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use orrery_alert::notify::Notifiers;
 
 use crate::auth;
 use crate::cli::{ConfigCommand, ServerFlags};
+use crate::config::Notifier;
 
 pub fn run(command: &ConfigCommand) -> Result<ExitCode> {
     match command {
@@ -15,9 +17,11 @@ pub fn run(command: &ConfigCommand) -> Result<ExitCode> {
     }
 }
 
-/// Shows what all layers come to, without hashes.
+/// Shows what all layers come to, without hashes and secrets.
 fn check(flags: &ServerFlags) -> Result<ExitCode> {
     let config = super::configuration(flags)?;
+    let notifiers: Vec<_> = config.notifiers.iter().map(Notifier::config).collect();
+    Notifiers::check(&notifiers)?;
     println!("data_dir       {}", config.data_dir.display());
     println!("http           {}", config.http);
     println!("otlp_grpc      {}", config.otlp_grpc);
@@ -25,6 +29,9 @@ fn check(flags: &ServerFlags) -> Result<ExitCode> {
     println!("tls            {}", if config.tls.is_some() { "on" } else { "off" });
     for token in &config.tokens {
         println!("token          {} ({:?} of tenant {})", token.name, token.role, token.tenant);
+    }
+    for notifier in &config.notifiers {
+        println!("notifier       {} ({})", notifier.name(), notifier.kind());
     }
     println!("memtable       {}, flushed after {}", config.storage.memtable, config.storage.flush_age);
     println!("query          {} of memory, {} at most", config.query.memory, config.query.deadline);

@@ -28,6 +28,17 @@ impl Config {
             }
             TenantId::new(&token.tenant).map_err(|error| invalid(&error.to_string()))?;
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.notifiers.iter().find(|notifier| !names.insert(notifier.name())) {
+            return Err(ConfigError::Invalid(format!("notifier {:?}: two notifiers have this name", twice.name())));
+        }
+        if let Some(url) = &self.external_url
+            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len())
+        {
+            return Err(ConfigError::Invalid(format!(
+                "external_url {url:?} is not a URL such as https://orrery.example.com"
+            )));
+        }
         if let Some(tls) = &self.tls
             && (tls.cert.as_os_str().is_empty() || tls.key.as_os_str().is_empty())
         {
@@ -90,6 +101,7 @@ mod tests {
     }
 
     const TOKEN: &str = "[[tokens]]\nname = \"a\"\nrole = \"read\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n";
+    const NOTIFIER: &str = "[[notifiers]]\nname = \"n\"\nkind = \"slack\"\nurl_file = \"/run/url\"\n";
     const TLS: &str = "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
 
     #[test]
@@ -118,6 +130,8 @@ mod tests {
             (format!("{TOKEN}tenant = \"No Spaces\"\n"), "tenant name"),
             ("[tls]\ncert = \"\"\nkey = \"k\"\n".to_owned(), "both"),
             ("max_connections = 0\n".to_owned(), "max_connections"),
+            ("external_url = \"orrery.example.com\"\n".to_owned(), "external_url"),
+            (format!("{NOTIFIER}{NOTIFIER}"), "two notifiers"),
             ("[ingest]\nmemory = \"1MiB\"\n".to_owned(), "ingest.memory"),
         ] {
             let message = check(&text).expect_err(&text);

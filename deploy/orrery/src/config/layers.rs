@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Tls, file};
+use super::{Config, Tls, file, notifiers};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, 
     text.parse().map_err(|error: T::Err| format!("{text:?}: {error}"))
 }
 
-/// Every setting but tokens, which only a file can hold.
+/// Every setting but tokens and notifiers, which only a file can hold.
 pub fn settings() -> &'static [Setting] {
     macro_rules! setting {
         ($key:literal, $config:ident, $text:ident, $set:expr) => {
@@ -69,6 +69,7 @@ pub fn settings() -> &'static [Setting] {
             text,
             c.allowed_hosts = text.split(',').map(str::trim).filter(|h| !h.is_empty()).map(str::to_owned).collect()
         ),
+        setting!("external_url", c, text, c.external_url = Some(text.to_owned())),
         setting!("insecure_public_bind", c, text, c.insecure_public_bind = parse(text)?),
         setting!("drain_timeout", c, text, c.drain_timeout = text.parse()?),
         setting!("max_connections", c, text, c.max_connections = parse(text)?),
@@ -108,7 +109,11 @@ pub fn load(
     flags: &[(&'static str, String)],
 ) -> Result<Config, ConfigError> {
     let mut config = match path {
-        Some(path) => file::read(path)?,
+        Some(path) => {
+            let config = file::read(path)?;
+            notifiers::check_private(path, &config.notifiers)?;
+            config
+        }
         None => Config::default(),
     };
     for (name, value) in variables.iter().filter(|(name, _)| name.starts_with("ORRERY_")) {
@@ -120,6 +125,9 @@ pub fn load(
     for (key, value) in flags {
         let setting = settings().iter().find(|s| s.key == *key).expect("every flag is in the list of settings");
         apply(setting, &mut config, &format!("--{}", key.replace(['_', '.'], "-")), value)?;
+    }
+    for notifier in &mut config.notifiers {
+        notifier.resolve(variables)?;
     }
     config.check()?;
     Ok(config)
@@ -186,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_but_tokens_and_sections_can_be_set_from_outside() {
+    fn every_setting_but_lists_of_sections_can_be_set_from_outside() {
         let message = toml::from_str::<Config>("no_such_key = 1").expect_err("unknown").message().to_owned();
         for key in message.split('`').skip(3).step_by(2) {
             let section = format!("{key}.");
             let covered = settings().iter().any(|s| s.key == key || s.key.starts_with(&section));
-            assert!(covered || key == "tokens", "{key} has no variable");
+            assert!(covered || key == "tokens" || key == "notifiers", "{key} has no variable");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod check;
 mod file;
 mod layers;
+mod notifiers;
 mod units;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use layers::{ConfigError, load, settings};
+pub use notifiers::Notifier;
 pub use units::{ByteSize, Span};
 
 /// Everything that can be set. Unknown keys are errors.
@@ -27,6 +29,8 @@ pub struct Config {
     pub otlp_http: SocketAddr,
     /// Host names, beside IP addresses and localhost, under which the dashboard is reached.
     pub allowed_hosts: Vec<String>,
+    /// Where people reach the dashboard, for the links in alerts; the address of `http` where it is not set.
+    pub external_url: Option<String>,
     /// Listen on public addresses without tokens or without TLS.
     pub insecure_public_bind: bool,
     /// How long a stop waits for requests that are under way.
@@ -35,6 +39,8 @@ pub struct Config {
     pub max_connections: usize,
     pub tls: Option<Tls>,
     pub tokens: Vec<Token>,
+    /// Where alerts are told of.
+    pub notifiers: Vec<Notifier>,
     pub log: Log,
     pub storage: Storage,
     pub ingest: Ingest,
@@ -133,11 +139,13 @@ impl Default for Config {
             otlp_grpc: SocketAddr::from(([127, 0, 0, 1], 4317)),
             otlp_http: SocketAddr::from(([127, 0, 0, 1], 4318)),
             allowed_hosts: Vec::new(),
+            external_url: None,
             insecure_public_bind: false,
             drain_timeout: Span(Duration::from_secs(15)),
             max_connections: 4096,
             tls: None,
             tokens: Vec::new(),
+            notifiers: Vec::new(),
             log: Log::default(),
             storage: Storage::default(),
             ingest: Ingest::default(),

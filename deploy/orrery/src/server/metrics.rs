@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Uri};
+use orrery_alert::notify::Notifiers;
 use orrery_collector::{Collector, Metric};
 use orrery_storage::{Store, StoreStatus};
 
@@ -18,6 +19,7 @@ use super::{dashboard, process};
 pub struct Sources {
     pub collector: Arc<Collector>,
     pub store: Arc<Store>,
+    pub notifiers: Arc<Notifiers>,
 }
 
 pub fn router(sources: Sources) -> Router {
@@ -41,6 +43,7 @@ async fn scrape(State(sources): State<Arc<Sources>>, uri: Uri, headers: HeaderMa
     text.sample("orrery_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     receivers(&mut text, &sources.collector);
     store(&mut text, &sources.store.status());
+    notifiers(&mut text, &sources.notifiers);
     for (name, kind, help, value) in process::metrics() {
         text.family(name, kind, help);
         text.sample(name, &[], value);
@@ -57,6 +60,18 @@ fn receivers(text: &mut Text, collector: &Collector) {
             shown = Some(metric);
         }
         text.sample(metric.name(), &sample.labels, sample.value as f64);
+    }
+}
+
+fn notifiers(text: &mut Text, notifiers: &Notifiers) {
+    let mut shown = None;
+    for sample in notifiers.samples() {
+        let metric = sample.metric;
+        if shown.replace(metric) != Some(metric) {
+            text.family(metric.name(), if metric.is_gauge() { "gauge" } else { "counter" }, metric.help());
+        }
+        let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        text.sample(metric.name(), &labels, sample.value);
     }
 }
 
@@ -114,7 +129,8 @@ fn store(text: &mut Text, status: &StoreStatus) {
     }
 }
 
-/// The exposition while it is written. Label values are words of our own and need no escaping.
+/// The exposition while it is written. Label values are words of our own, or names of the configuration that need no
+/// escaping.
 #[derive(Default)]
 struct Text(String);
 

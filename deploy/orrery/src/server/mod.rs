@@ -20,17 +20,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::{Extension, Router};
+use orrery_alert::notify::Notifiers;
 use orrery_collector::decode::OtlpDecoder;
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
 use orrery_query::{Engine, QueryConfig, StatusSource};
-use orrery_storage::{Store, StoreConfig};
+use orrery_storage::{NotifierState, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Tokens;
-use crate::config::Config;
+use crate::config::{Config, Notifier};
 use door::Door;
 use health::{Health, Phase};
 use host::HostCheck;
@@ -78,6 +79,7 @@ impl Addresses {
 pub struct Server {
     pub addresses: Addresses,
     store: Arc<Store>,
+    notifiers: Arc<Notifiers>,
     health: Health,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -93,12 +95,14 @@ impl Server {
         let (addresses, listeners) = listen(config, &doors, &stop).await?;
         let store = Store::open(store_config(config), Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
         let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
-        let engine = Engine::new(Arc::clone(&store) as _, query_config(config), clock)?;
+        let engine = Engine::new(Arc::clone(&store) as _, query_config(config), Arc::clone(&clock))?;
+        let notifiers = Arc::new(start_notifiers(config, &addresses, Arc::clone(&clock)).await?);
         let status = status::Status::new(Arc::clone(&store), addresses.clone(), config.data_dir.clone());
         let api = orrery_query::router(engine).layer(Extension(Arc::new(status) as Arc<dyn StatusSource>));
-        doors.open(&store, &collector, api, addresses.otlp_grpc == addresses.otlp_http);
+        let sources = metrics::Sources { collector, store: Arc::clone(&store), notifiers: Arc::clone(&notifiers) };
+        doors.open(sources, api, addresses.otlp_grpc == addresses.otlp_http);
         health.set(Phase::Ready);
-        Ok(Self { addresses, store, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
+        Ok(Self { addresses, store, notifiers, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
     }
 
     /// Returns when the lake has failed for good, with the reason.
@@ -122,6 +126,7 @@ impl Server {
             tracing::warn!(timeout_ms = self.drain_timeout.as_millis(), "requests under way were cut short");
             self.listeners.abort_all();
         }
+        self.notifiers.stop().await;
         tokio::time::timeout(CLOSE_TIMEOUT, self.store.close())
             .await
             .context("flushing took too long; what is not in files is in the log")?
@@ -147,20 +152,20 @@ impl Doors {
         })
     }
 
-    fn open(&self, store: &Arc<Store>, collector: &Arc<Collector>, api: Router, one_port: bool) {
-        let sources = metrics::Sources { collector: Arc::clone(collector), store: Arc::clone(store) };
+    fn open(&self, sources: metrics::Sources, api: Router, one_port: bool) {
+        let collector = Arc::clone(&sources.collector);
         let router = Router::new()
             .merge(api)
-            .merge(lake::router(Arc::clone(store)))
+            .merge(lake::router(Arc::clone(&sources.store)))
             .merge(metrics::router(sources))
             .merge(dashboard::router())
             .layer(axum::middleware::from_fn(compress::gzip));
         self.dashboard.open(router);
         if one_port {
-            self.otlp_grpc.open(orrery_collector::both_router(Arc::clone(collector)));
+            self.otlp_grpc.open(orrery_collector::both_router(collector));
         } else {
-            self.otlp_grpc.open(orrery_collector::grpc_router(Arc::clone(collector)));
-            self.otlp_http.open(orrery_collector::http_router(Arc::clone(collector)));
+            self.otlp_grpc.open(orrery_collector::grpc_router(Arc::clone(&collector)));
+            self.otlp_http.open(orrery_collector::http_router(collector));
         }
     }
 }
@@ -188,6 +193,14 @@ async fn listen(config: &Config, doors: &Doors, stop: &CancellationToken) -> Res
         }
     }
     Ok((addresses, listeners))
+}
+
+/// Starts the notifiers on the state that the lake's catalog keeps for them; the lake is open.
+async fn start_notifiers(config: &Config, addresses: &Addresses, clock: Arc<dyn Clock>) -> Result<Notifiers> {
+    let state = NotifierState::open(&config.data_dir).await?;
+    let notifiers: Vec<_> = config.notifiers.iter().map(Notifier::config).collect();
+    let external_url = config.external_url.clone().unwrap_or_else(|| addresses.url(addresses.http));
+    Ok(Notifiers::start(&notifiers, external_url.trim_end_matches('/'), Arc::new(state), clock).await?)
 }
 
 fn store_config(config: &Config) -> StoreConfig {
