@@ -13,6 +13,8 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::process::{cargo, on_path, output, run};
 use crate::{root, target_dir};
 
+/// What a browser downloads before it shows anything, at most: the wasm by brotli, in bytes.
+const MOST_WASM: u64 = 600_000;
 /// What gains nothing from being compressed again.
 const COMPRESSED: [&str; 4] = ["woff2", "png", "gz", "br"];
 
@@ -153,6 +155,11 @@ impl Dist {
             size("assets/orrery_bg.wasm"),
             size("assets/orrery_bg.wasm.gz"),
             size("assets/orrery_bg.wasm.br"),
+        );
+        let packed = size("assets/orrery_bg.wasm.br");
+        ensure!(
+            packed <= MOST_WASM,
+            "the dashboard's wasm has {packed} bytes by brotli, more than its budget of {MOST_WASM}"
         );
         Ok(())
     }
