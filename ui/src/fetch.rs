@@ -10,7 +10,7 @@ use leptos::task::spawn_local;
 use orrery_api::{ErrorBody, Receipt, SqlFormat, SqlRequest, SqlResponse};
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{AbortController, ReadableStreamDefaultReader};
+use web_sys::{AbortController, AbortSignal, ReadableStreamDefaultReader};
 
 use crate::partial;
 
@@ -65,6 +65,18 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 pub fn fetch<T: DeserializeOwned + Send + Sync + 'static>(
     address: impl Fn() -> Option<String> + 'static,
 ) -> Fetched<T> {
+    fetch_by(address, async |address, signal| send::<T>(Request::get(&address).abort_signal(signal.as_ref())).await)
+}
+
+/// The same for the answer of a statement of SQL.
+pub fn fetch_sql(query: impl Fn() -> Option<String> + 'static) -> Fetched<SqlResponse> {
+    fetch_by(query, async |query, signal| sql(&query, signal.as_ref()).await)
+}
+
+fn fetch_by<T: Send + Sync + 'static>(
+    address: impl Fn() -> Option<String> + 'static,
+    send: impl AsyncFn(String, Option<AbortSignal>) -> Result<T, Failure> + Copy + 'static,
+) -> Fetched<T> {
     let fetched = Fetched {
         data: RwSignal::new(None),
         failure: RwSignal::new(None),
@@ -89,7 +101,7 @@ pub fn fetch<T: DeserializeOwned + Send + Sync + 'static>(
         fetched.controller.set_value(controller);
         fetched.loading.set(true);
         spawn_local(async move {
-            let answer = send::<T>(Request::get(&address).abort_signal(signal.as_ref())).await;
+            let answer = send(address, signal).await;
             // The page may be gone, or a later question asked.
             if turn.try_get_value() != Some(mine) {
                 return;
@@ -119,7 +131,7 @@ pub async fn get<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
 }
 
 /// Runs SQL; the signal ends it. An answer that is larger than a browser should hold is cut, and its receipt says so.
-pub async fn sql(query: &str, signal: Option<&web_sys::AbortSignal>) -> Result<SqlResponse, Failure> {
+pub async fn sql(query: &str, signal: Option<&AbortSignal>) -> Result<SqlResponse, Failure> {
     let response = sql_request(query, SqlFormat::Json, signal)?.send().await.map_err(|e| unreachable_server(&e))?;
     if !response.ok() {
         return parse(&text_of(Ok(response)).await?);
@@ -169,7 +181,7 @@ async fn read_some(response: &Response, most: usize) -> Option<(Vec<u8>, bool)> 
 fn sql_request(
     query: &str,
     format: SqlFormat,
-    signal: Option<&web_sys::AbortSignal>,
+    signal: Option<&AbortSignal>,
 ) -> Result<gloo_net::http::Request, Failure> {
     let body = SqlRequest { query: query.to_owned(), format, ..SqlRequest::default() };
     Request::post("/api/v1/sql").abort_signal(signal).json(&body).map_err(|e| unreachable_server(&e))

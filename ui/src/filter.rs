@@ -45,6 +45,60 @@ pub fn attribute(map: &str, key: &str, value: &str) -> String {
     format!("{map}[{}] = {}", quote(key), quote(value))
 }
 
+/// A text that occurs in a column, whatever its case, as the API's `text` parameter means it.
+pub fn contains(column: &str, text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("{column} ILIKE {}", quote(&format!("%{escaped}%")))
+}
+
+/// The conditions that an expression joins by AND, as they stand there; the expression as a whole where an OR binds them
+/// otherwise. Quoted text, brackets and the AND of a BETWEEN are left alone.
+pub fn conjuncts(text: &str) -> Vec<&str> {
+    let (mut found, mut from, mut depth, mut between) = (Vec::new(), 0, 0_usize, false);
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        match c {
+            '\'' | '"' => {
+                at += text[at + 1..].find(c).map_or(text.len() - at, |end| end + 2);
+                continue;
+            }
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            c if c.is_ascii_alphabetic() || c == '_' => {
+                let length =
+                    text[at..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len() - at);
+                let word = &text[at..at + length];
+                if depth == 0 && word.eq_ignore_ascii_case("or") {
+                    return vec![text.trim()];
+                } else if depth == 0 && word.eq_ignore_ascii_case("between") {
+                    between = true;
+                } else if depth == 0 && word.eq_ignore_ascii_case("and") && !std::mem::take(&mut between) {
+                    found.push(text[from..at].trim());
+                    from = at + length;
+                }
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += c.len_utf8();
+    }
+    found.push(text[from..].trim());
+    found.retain(|part| !part.is_empty());
+    found
+}
+
+/// The expression with the condition put to it, or without it where it holds it already. `None` where nothing is left.
+pub fn toggled(expression: Option<&str>, condition: &str) -> Option<String> {
+    let parts = conjuncts(expression.unwrap_or_default());
+    if parts.contains(&condition) {
+        let rest: Vec<Option<String>> =
+            parts.into_iter().filter(|p| *p != condition).map(|p| Some(p.to_owned())).collect();
+        return all(&rest);
+    }
+    all(&[expression.map(str::to_owned), Some(condition.to_owned())])
+}
+
 fn wrap(part: &str) -> String {
     // A quoted OR costs a pair of parentheses too many, which is harmless.
     if part.to_ascii_uppercase().contains(" OR ") { format!("({part})") } else { part.to_owned() }
@@ -72,6 +126,31 @@ mod tests {
             all(&[Some("a = 1 OR b = 2".into()), Some(" ".into()), None, Some("c = 3".into())]).as_deref(),
             Some("(a = 1 OR b = 2) AND c = 3")
         );
+    }
+
+    #[test]
+    fn a_condition_is_put_to_an_expression_and_taken_out_again() {
+        for (expression, parts) in [
+            ("", vec![]),
+            ("a = 1", vec!["a = 1"]),
+            ("a = 1 and b = 'x AND y' AND (c = 2 AND d = 3)", vec!["a = 1", "b = 'x AND y'", "(c = 2 AND d = 3)"]),
+            ("n BETWEEN 1 AND 2 AND m = 3", vec!["n BETWEEN 1 AND 2", "m = 3"]),
+            ("a = 1 OR b = 2 AND c = 3", vec!["a = 1 OR b = 2 AND c = 3"]),
+            ("attributes['x AND y'] = 'ä' AND brand = 1", vec!["attributes['x AND y'] = 'ä'", "brand = 1"]),
+            ("a = 'open AND b = 2", vec!["a = 'open AND b = 2"]),
+        ] {
+            assert_eq!(conjuncts(expression), parts, "{expression}");
+        }
+        let one = toggled(None, "a = 1");
+        assert_eq!(one.as_deref(), Some("a = 1"));
+        let two = toggled(one.as_deref(), "b = 2");
+        assert_eq!(two.as_deref(), Some("a = 1 AND b = 2"));
+        assert_eq!(toggled(two.as_deref(), "a = 1").as_deref(), Some("b = 2"));
+        assert_eq!(toggled(one.as_deref(), "a = 1"), None);
+        let either = toggled(Some("a = 1 OR b = 2"), "c = 3");
+        assert_eq!(either.as_deref(), Some("(a = 1 OR b = 2) AND c = 3"));
+        assert_eq!(toggled(either.as_deref(), "c = 3").as_deref(), Some("(a = 1 OR b = 2)"));
+        assert_eq!(contains("body", "50%_a\\"), "body ILIKE '%50\\%\\_a\\\\%'");
     }
 
     #[test]

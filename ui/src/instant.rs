@@ -137,6 +137,12 @@ pub fn short_millis(ns: i64) -> String {
     format!("{}.{:03}", short(ns), civil(ns).nanos / 1_000_000)
 }
 
+/// `2023-01-29`.
+pub fn date_text(ns: i64) -> String {
+    let c = civil(ns);
+    format!("{:04}-{:02}-{:02}", c.year, c.month, c.day)
+}
+
 /// `2023-01-29 08:42`, for the ends of a picked window.
 pub fn minute_text(ns: i64) -> String {
     let c = civil(ns);

@@ -6,14 +6,17 @@
 
 pub mod address;
 pub mod colour;
+pub mod facets;
 pub mod filter;
 pub mod format;
 pub mod instant;
+pub mod map_labels;
 pub mod map_view;
 pub mod partial;
 pub mod range;
 pub mod scale;
 pub mod setup;
+pub mod unit;
 pub mod waterfall;
 
 #[cfg(target_arch = "wasm32")]

@@ -81,15 +81,23 @@ impl TimeRange {
                 Some((label, _)) => (*label).to_owned(),
                 None => format!("Last {}", short_length(length)),
             },
-            TimeRange::Between(start, end) => {
-                let (from, to) = (instant::minute_text(start), instant::minute_text(end));
-                // The day is said once where both ends share it.
-                match (from.split_once(' '), to.split_once(' ')) {
-                    (Some((day, _)), Some((other, clock))) if day == other => format!("{from} – {clock}"),
-                    _ => format!("{from} – {to}"),
-                }
-            }
+            TimeRange::Between(start, end) => between(start, end),
         }
+    }
+}
+
+/// Two ends, without what says nothing: whole days have no clock, the day and the year are said once where both ends
+/// share them.
+fn between(start: i64, end: i64) -> String {
+    if start % DAY == 0 && end % DAY == 0 {
+        let (first, last) = (instant::date_text(start), instant::date_text(end - DAY));
+        return if first == last { first } else { format!("{first} – {last}") };
+    }
+    let (from, to) = (instant::minute_text(start), instant::minute_text(end));
+    match (from.split_once(' '), to.split_once(' ')) {
+        (Some((day, _)), Some((other, clock))) if day == other => format!("{from} – {clock}"),
+        _ if from[..5] == to[..5] => format!("{from} – {}", &to[5..]),
+        _ => format!("{from} – {to}"),
     }
 }
 
@@ -214,6 +222,21 @@ mod tests {
         }
         for typed in ["", "soon", "last", "16:00 to 08:00", "5 parsecs"] {
             assert!(parse_typed(typed, NOW).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_named_without_what_says_nothing() {
+        for (typed, label) in [
+            ("2023-01-29", "2023-01-29"),
+            ("2023-01-29 to 2023-02-01", "2023-01-29 – 2023-01-31"),
+            ("2023-01-29 08:00 to 16:00", "2023-01-29 08:00 – 16:00"),
+            ("2023-01-29 08:00 to 2023-01-30 09:30", "2023-01-29 08:00 – 01-30 09:30"),
+            ("2022-12-31 08:00 to 2023-01-01 08:00", "2022-12-31 08:00 – 2023-01-01 08:00"),
+            ("last 1h", "Last 1 hour"),
+            ("45m", "Last 45m"),
+        ] {
+            assert_eq!(parse_typed(typed, NOW).map(TimeRange::label).as_deref(), Ok(label), "{typed}");
         }
     }
 

@@ -54,8 +54,9 @@ test.describe('what is not there', () => {
   for (const [path, says, next] of [
     ['/nowhere', 'There is no such page', 'Go to the services'],
     ['/trace/00000000000000000000000000000abc', 'There is no such trace', 'Search traces'],
-    ['/traces?filter=no_such_column%20%3D%201', 'no_such_column', 'Try again'],
+    ['/traces?filter=no_such_column%20%3D%201', 'no_such_column', 'Clear the filter'],
     ['/services?start=2001-01-01T00%3A00%3A00Z&end=2001-01-02T00%3A00%3A00Z', 'No spans in this window', 'Show all that is stored'],
+    ['/metrics?name=no.such.metric', 'No metrics in this window', 'Show all that is stored'],
     ['/sql?q=COPY%20spans%20TO%20%27x.csv%27', 'SQL', 'Run'],
   ]) {
     test(`${path} says what to do next`, async ({ page }) => {

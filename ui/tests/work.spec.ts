@@ -92,6 +92,53 @@ test('a failing trace is found, opened and explained', async ({ page }) => {
   await expect(page.getByText(/40 of 40 traces/)).toBeVisible();
 });
 
+test('facets count what matches and narrow it, and a second press takes it back', async ({ page }) => {
+  await page.goto('/traces');
+  const facets = page.getByRole('complementary', { name: 'Facets' });
+  await facets.getByRole('button', { name: /^payment/ }).click();
+  await expect(page.getByLabel('Filter expression')).toHaveValue("service_name = 'payment'");
+  await expect(page.getByText(/40 of 40 traces/)).toBeVisible();
+  await facets.getByRole('button', { name: /^ERROR/ }).click();
+  await expect(page.getByLabel('Filter expression')).toHaveValue("service_name = 'payment' AND status_code = 'ERROR'");
+  await expect(page.getByText(/8 of 8 traces/)).toBeVisible();
+  await expect(facets.getByRole('button', { name: /^ERROR/ })).toHaveAttribute('aria-pressed', 'true');
+  await expect(facets.getByRole('button', { name: /^ERROR/ })).toContainText('8');
+  await facets.getByRole('button', { name: /^payment/ }).click();
+  await expect(page.getByLabel('Filter expression')).toHaveValue("status_code = 'ERROR'");
+  await facets.getByText('Attributes').click();
+  await facets.getByRole('button', { name: /^402/ }).click();
+  await expect(page.getByText(/8 of 8 traces/)).toBeVisible();
+  await page.getByRole('button', { name: 'Facets' }).click();
+  await expect(facets).toHaveCount(0);
+  await expect(page).toHaveURL(/facets=off/);
+  await page.goto('/logs?text=declined');
+  await expect(facets.getByRole('button', { name: /^payment/ })).toContainText('8');
+  await expect(facets.getByRole('button', { name: /^checkout/ })).toHaveCount(0);
+  await facets.getByRole('button', { name: /^payment/ }).click();
+  await expect(page.getByText(/8 of 8, newest first/)).toBeVisible();
+});
+
+test('the header of a trace leads to its errors and to its time', async ({ page }) => {
+  await page.goto(`/trace/${FAILING}?start=2023-01-29T00%3A00%3A00Z&end=2023-01-30T00%3A00%3A00Z`);
+  const chosen = page.locator('[role=treeitem][aria-selected=true]');
+  await page.getByRole('button', { name: /errors/ }).click();
+  await expect(chosen).toContainText('POST /buy');
+  await page.getByRole('button', { name: /errors/ }).click();
+  await expect(chosen).toContainText('Checkout/Place');
+  await page.getByRole('button', { name: 'Go to its time' }).click();
+  await expect(page.getByRole('button', { name: 'Go to its time' })).toHaveCount(0);
+  await page.getByRole('link', { name: 'All traces' }).click();
+  await expect(page.getByText(/of \d+ traces/)).toBeVisible();
+});
+
+test('a metric is drawn in its unit, a histogram with its percentile', async ({ page }) => {
+  await page.goto('/metrics?name=shop.checkout.duration');
+  await expect(page.getByRole('img', { name: '95th percentile of shop.checkout.duration over time' })).toBeVisible();
+  const row = page.locator('.grid.series tbody tr');
+  await expect(row).toHaveCount(1);
+  await expect(row.getByRole('cell').last()).toHaveText(/^\d+\sms$/);
+});
+
 test('the waterfall is walked with J, K and the arrows', async ({ page }) => {
   await page.goto(`/trace/${FIRST}`);
   const tree = page.getByRole('tree', { name: 'Spans' });

@@ -10,17 +10,27 @@ use crate::context::{Context, use_app};
 use crate::fetch::{self, Failure, fetch};
 use crate::filter;
 use crate::format;
-use crate::parts::chart::{Chart, Line, Plot, Shape, Unit};
+use crate::parts::chart::{Chart, Line, Plot, Shape, legend};
+use crate::parts::facets::{FacetsToggle, WithFacets};
 use crate::parts::filter_bar::FilterBar;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::log_row::log_rows;
 use crate::parts::receipt::receipt;
 use crate::parts::state::{NothingHere, answer};
 use crate::range::Window;
+use crate::unit::Unit;
 
 /// Records of a page.
 const PAGE: &str = "100";
 
+/// What the records are counted by beside the list.
+const FACETS: [(&str, &str); 5] = [
+    ("service_name", "Service"),
+    ("severity_text", "Severity"),
+    ("scope_name", "Scope"),
+    ("event_name", "Event"),
+    ("deployment_environment", "Environment"),
+];
 /// The least severity number of each choice.
 const SEVERITIES: [(&str, &str, i64); 4] =
     [("", "All", 0), ("info", "Info", 9), ("warn", "Warn", 13), ("error", "Error", 17)];
@@ -32,10 +42,17 @@ pub fn Logs() -> impl IntoView {
     let typed = RwSignal::new(String::new());
     Effect::new(move |_| typed.set(text.get().unwrap_or_default()));
     let at_least = move || severity.get().unwrap_or_default();
-    let address = Memo::new(move |_| {
+    let least = move || {
         let least = SEVERITIES.iter().find(|(value, ..)| *value == at_least()).map_or(0, |(.., least)| *least);
-        let own = filter::all(&[filter_param.get(), (least > 0).then(|| format!("severity_number >= {least}"))]);
-        app.ask(own).with("text", text.get().as_deref()).with("limit", Some(PAGE)).href("/api/v1/logs")
+        (least > 0).then(|| format!("severity_number >= {least}"))
+    };
+    // The page's own conditions, beside the filter.
+    let own = move || filter::all(&[least(), text.get().map(|text| filter::contains("body", &text))]);
+    let address = Memo::new(move |_| {
+        app.ask(filter::all(&[filter_param.get(), least()]))
+            .with("text", text.get().as_deref())
+            .with("limit", Some(PAGE))
+            .href("/api/v1/logs")
     });
     let logs = fetch::<Answer>(move || Some(address.get()));
     let filtered = Signal::derive(move || {
@@ -50,6 +67,7 @@ pub fn Logs() -> impl IntoView {
             <h1>"Logs"</h1>
             <span class="count">{move || logs.data.get().and_then(|l| l.total).map(format::count)}</span>
             <span class="grow"></span>
+            <FacetsToggle/>
             <input class="search wide-search" type="search" aria-label="Text in the body" placeholder="Text in the body" prop:value=move || typed.get()
                 on:input=move |event| typed.set(event_target_value(&event))
                 on:keydown=move |event| if event.key() == "Enter" { app.set(&[("text", Some(typed.get_untracked().trim()))]) }
@@ -61,7 +79,9 @@ pub fn Logs() -> impl IntoView {
             </div>
         </header>
         <FilterBar table="logs" placeholder="service_name = 'cart' AND attributes['thread.name'] = 'main'"/>
-        {answer(logs, move |data| view! { <Found app data filtered address/> })}
+        <WithFacets table="logs" columns=&FACETS condition=Signal::derive(own)>
+            {answer(logs, move |data| view! { <Found app data filtered address/> })}
+        </WithFacets>
     }
 }
 
@@ -99,7 +119,7 @@ fn Found(app: Context, data: Arc<Answer>, filtered: Signal<bool>, address: Memo<
     let shown = move || first.logs.len() + pages.with(|p| p.iter().map(|p| p.logs.len()).sum::<usize>());
     let total = data.total;
     view! {
-        {(!data.histogram.is_empty()).then(|| view! { <div class="histogram"><Chart plot=Signal::stored(plot) label="Log records over time by severity" class="low"/></div> })}
+        {(!data.histogram.is_empty()).then(|| view! { <div class="histogram">{legend(&[("--error", "error"), ("--warn", "warn"), ("--bar", "info"), ("--bar-quiet", "debug and less")])}<Chart plot=Signal::stored(plot) label="Log records over time by severity" class="low"/></div> })}
         <div class="logs">
             {log_rows(&data.logs, false)}
             <For each=move || pages.get().into_iter().enumerate() key=|(i, _)| *i children=|(_, page)| log_rows(&page.logs, false)/>
@@ -134,7 +154,7 @@ fn histogram(data: &Answer, window: Window) -> Plot {
     Plot {
         window,
         shape: Shape::Bars(step),
-        unit: Unit::Number,
+        unit: Unit::NUMBER,
         lines: vec![
             line(3, "error", "--error"),
             line(2, "warn", "--warn"),

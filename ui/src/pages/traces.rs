@@ -6,19 +6,30 @@ use leptos::prelude::*;
 use orrery_api::{SqlResponse, TraceSummary, Traces as Answer};
 use serde_json::Value;
 
-use crate::context::{Context, use_app};
-use crate::fetch::{self, Failure, fetch};
-use crate::parts::chart::{Chart, Line, Plot, Shape, Unit};
+use crate::context::use_app;
+use crate::fetch::{fetch, fetch_sql};
+use crate::parts::chart::{Chart, Line, Plot, Shape, legend};
+use crate::parts::clock::day_and_clock;
+use crate::parts::facets::{FacetsToggle, WithFacets};
 use crate::parts::filter_bar::FilterBar;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::service::{service_name, swatch};
 use crate::parts::state::{NothingHere, answer};
 use crate::range::Window;
+use crate::unit::Unit;
 use crate::{format, instant};
 
 const ORDERS: [(&str, &str); 4] =
     [("newest", "Newest"), ("slowest", "Slowest"), ("spans", "Most spans"), ("errors", "Most errors")];
+/// What the spans are counted by beside the list.
+const FACETS: [(&str, &str); 5] = [
+    ("service_name", "Service"),
+    ("name", "Operation"),
+    ("status_code", "Status"),
+    ("kind", "Kind"),
+    ("deployment_environment", "Environment"),
+];
 /// Traces of a page, and at most.
 const PAGE: usize = 50;
 const MOST: usize = 1_000;
@@ -43,6 +54,7 @@ pub fn Traces() -> impl IntoView {
             <h1>"Traces"</h1>
             <span class="count">{move || traces.data.get().map(|t| format::count(t.total))}</span>
             <span class="grow"></span>
+            <FacetsToggle/>
             <div class="segments" role="group" aria-label="Order">
                 {ORDERS.into_iter().map(|(value, title)| view! {
                     <button type="button" aria-pressed=move || (order() == value).to_string()
@@ -51,6 +63,7 @@ pub fn Traces() -> impl IntoView {
             </div>
         </header>
         <FilterBar table="spans" placeholder="service_name = 'cart' AND attributes['http.route'] = '/pay' AND duration_ns > 1e9"/>
+        <WithFacets table="spans" columns=&FACETS condition=Signal::derive(move || None)>
         <Histogram/>
         {answer(traces, move |data| {
             if data.traces.is_empty() {
@@ -68,6 +81,7 @@ pub fn Traces() -> impl IntoView {
                 {receipt(&data.receipt)}
             }.into_any()
         })}
+        </WithFacets>
     }
 }
 
@@ -78,9 +92,9 @@ pub fn trace_table(list: &[TraceSummary]) -> impl IntoView + use<> {
         <div class="table-wrap">
             <table class="grid traces">
                 <thead><tr>
-                    <th scope="col">"Started"</th><th scope="col">"Root"</th><th scope="col">"Trace"</th>
-                    <th scope="col" class="figure">"Duration"</th><th scope="col" class="bar-cell"><span class="hidden">"Compared"</span></th>
-                    <th scope="col" class="figure">"Spans"</th><th scope="col" class="figure">"Errors"</th><th scope="col">"Services"</th>
+                    <th scope="col">"Started"</th><th scope="col">"Root"</th><th scope="col" class="quiet-cell">"Trace"</th>
+                    <th scope="col" class="figure">"Duration"</th><th scope="col" class="bar-cell quiet-cell"><span class="hidden">"Compared"</span></th>
+                    <th scope="col" class="figure">"Spans"</th><th scope="col" class="figure">"Errors"</th><th scope="col" class="quiet-cell">"Services"</th>
                 </tr></thead>
                 <tbody>{list.iter().map(|t| trace_row(t, longest)).collect_view()}</tbody>
             </table>
@@ -98,14 +112,14 @@ fn trace_row(t: &TraceSummary, longest: i64) -> impl IntoView + use<> {
     let more = t.services.len() - few.len();
     view! {
         <tr>
-            <td class="nowrap muted mono" title=t.start.clone()>{instant::short_millis(start)}</td>
+            <td class="nowrap muted mono" title=t.start.clone()>{day_and_clock(start)}</td>
             <th scope="row"><a class="root" href=href.clone()>{service_name(&t.service_name)}<span class="clip op" title=t.name.clone()>{t.name.clone()}</span></a></th>
-            <td class="mono"><a class="faint" href=href tabindex="-1" title=t.trace_id.clone()>{format::short_id(&t.trace_id)}</a></td>
+            <td class="mono quiet-cell"><a class="faint" href=href tabindex="-1" title=t.trace_id.clone()>{format::short_id(&t.trace_id)}</a></td>
             <td class="figure" title=format::duration_exact(t.duration_ns)>{format::duration(t.duration_ns)}</td>
-            <td class="bar-cell"><div class="bar" class:error=t.errors != 0 style:width=width></div></td>
+            <td class="bar-cell quiet-cell"><div class="bar" class:error=t.errors != 0 style:width=width></div></td>
             <td class="figure">{format::count(t.spans)}</td>
-            <td class="figure" class:error-text=t.errors != 0>{(t.errors > 0).then(|| icon(Icon::Error))}{format::count(t.errors)}</td>
-            <td><span class="swatches" title=t.services.join(", ")>{few.iter().map(|s| swatch(s)).collect_view()}{(more > 0).then(|| format!("+{more}"))}</span></td>
+            <td class="figure" class:error-text=t.errors != 0 class:faint=t.errors == 0>{(t.errors > 0).then(|| icon(Icon::Error))}{format::count(t.errors)}</td>
+            <td class="quiet-cell"><span class="swatches" title=t.services.join(", ")>{few.iter().map(|s| swatch(s)).collect_view()}{(more > 0).then(|| format!("+{more}"))}</span></td>
         </tr>
     }
 }
@@ -115,39 +129,28 @@ fn trace_row(t: &TraceSummary, longest: i64) -> impl IntoView + use<> {
 fn Histogram() -> impl IntoView {
     let app = use_app();
     let filter = app.param("filter");
-    let answer = RwSignal::new(None::<Result<Arc<Plot>, Failure>>);
-    let turn = StoredValue::new(0_u64);
-    Effect::new(move |_| {
+    let answer = fetch_sql(move || {
         let window = app.window.get();
-        let step = step_of(window);
-        let query = histogram_sql(window, step, app.filter(filter.get()));
-        turn.update_value(|n| *n += 1);
-        let mine = turn.get_value();
-        leptos::task::spawn_local(async move {
-            let got = fetch::sql(&query, None).await;
-            if turn.try_get_value() == Some(mine) {
-                answer.try_set(Some(got.map(|a| Arc::new(plot(&a, window, step)))));
-            }
-        });
+        Some(histogram_sql(window, step_of(window), app.filter(filter.get())))
     });
-    let plot = Signal::derive(move || match answer.get() {
-        Some(Ok(plot)) => plot,
-        _ => Arc::new(empty(app)),
+    let plot = Signal::derive(move || {
+        let window = app.window.get();
+        Arc::new(match answer.data.get() {
+            Some(answer) => plot(&answer, window, step_of(window)),
+            None => Plot { window, shape: Shape::Lines, unit: Unit::NUMBER, lines: Vec::new() },
+        })
     });
     view! {
         <div class="histogram">
+            {legend(&[("--bar", "spans"), ("--error", "errors")])}
             <Chart plot label="Spans over time, errors among them" class="low"/>
-            {move || match answer.get() {
+            {move || match answer.failure.get() {
                 // A filter that cannot be read is said once, by the list below.
-                Some(Err(failure)) if failure.status >= 500 || failure.status == 0 => Some(view! { <span class="histogram-note muted">{failure.message}</span> }),
+                Some(failure) if failure.status >= 500 || failure.status == 0 => Some(view! { <span class="histogram-note muted">{failure.message}</span> }),
                 _ => None,
             }}
         </div>
     }
-}
-
-fn empty(app: Context) -> Plot {
-    Plot { window: app.window.get(), shape: Shape::Lines, unit: Unit::Number, lines: Vec::new() }
 }
 
 /// About a hundred bars, of whole milliseconds.
@@ -178,7 +181,7 @@ fn plot(answer: &SqlResponse, window: Window, step: i64) -> Plot {
     Plot {
         window,
         shape: Shape::Bars(step),
-        unit: Unit::Number,
+        unit: Unit::NUMBER,
         lines: vec![
             Line { label: "errors".into(), colour: "--error".into(), points: errors },
             Line { label: "without error".into(), colour: "--bar".into(), points: fine },

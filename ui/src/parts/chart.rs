@@ -10,10 +10,10 @@ use web_sys::CanvasRenderingContext2d;
 
 use super::size::use_size;
 use crate::context::use_app;
-use crate::format;
 use crate::instant;
 use crate::range::{TimeRange, Window};
 use crate::scale;
+use crate::unit::Unit;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plot {
@@ -37,25 +37,6 @@ pub enum Shape {
     Lines,
     /// Bars of the given width in time; lines are stacked from the first upwards.
     Bars(i64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Number,
-    Duration,
-    Bytes,
-    PerSecond,
-}
-
-impl Unit {
-    pub fn text(self, value: f64) -> String {
-        match self {
-            Unit::Number => format::number(value),
-            Unit::Duration => format::duration(value as i64),
-            Unit::Bytes => format::bytes(value.max(0.0) as u64),
-            Unit::PerSecond => format!("{}/s", format::number(value)),
-        }
-    }
 }
 
 /// Values in equal steps over a window, as points.

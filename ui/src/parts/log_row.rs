@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use orrery_api::LogRecord;
 
 use super::attributes::attributes;
+use super::clock::day_and_clock;
 use super::copy::Copy;
 use super::icon::{Icon, icon};
 use super::service::service_name;
@@ -37,9 +38,6 @@ pub fn LogRow(
     let open = RwSignal::new(false);
     let (class, word) = severity(record.severity_number);
     let at = instant::parse(&record.timestamp).unwrap_or_default();
-    let time = instant::short_millis(at);
-    let (day, clock) = time.rsplit_once(' ').map_or(("", time.as_str()), |(day, clock)| (day, clock));
-    let (day, clock) = (format!("{day} "), clock.to_owned());
     let body = record.body.clone().unwrap_or_default();
     let line: String = body.lines().next().unwrap_or_default().chars().take(400).collect();
     let service = record.service_name.clone();
@@ -48,7 +46,7 @@ pub fn LogRow(
         <div class=format!("log {class}") class:open=move || open.get()>
             <button type="button" class="log-line" aria-expanded=move || open.get().to_string() on:click=move |_| open.update(|o| *o = !*o)>
                 <span class="twist">{move || icon(if open.get() { Icon::Down } else { Icon::Right })}</span>
-                <span class="log-time mono"><span class="log-day">{day}</span>{clock}</span>
+                <span class="log-time mono">{day_and_clock(at)}</span>
                 <span class="severity">{word}</span>
                 <span class="log-service">{service_name(&service)}</span>
                 <span class="log-body mono">{line}</span>

@@ -2,7 +2,9 @@
 
 pub mod attributes;
 pub mod chart;
+pub mod clock;
 pub mod copy;
+pub mod facets;
 pub mod filter_bar;
 pub mod icon;
 pub mod log_row;

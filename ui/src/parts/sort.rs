@@ -23,6 +23,9 @@ pub fn Header(
     column: &'static str,
     title: &'static str,
     #[prop(optional)] figure: bool,
+    /// Left out where the screen is narrow.
+    #[prop(optional)]
+    quiet: bool,
 ) -> impl IntoView {
     let app = use_app();
     let state = move || sort.with(|(by, down)| (by == column).then_some(*down));
@@ -35,7 +38,7 @@ pub fn Header(
         app.replace(&[("sort", Some(&value))]);
     };
     view! {
-        <th scope="col" class:figure=figure aria-sort=move || match state() {
+        <th scope="col" class:figure=figure class:quiet-cell=quiet aria-sort=move || match state() {
             Some(true) => "descending",
             Some(false) => "ascending",
             None => "none",

@@ -51,13 +51,16 @@ pub fn skeleton() -> impl IntoView {
 
 /// A failure, its hint, and the way to try again.
 pub fn failed(failure: Failure, retry: impl Fn() + 'static) -> impl IntoView {
+    let app = use_app();
     let not_built = failure.status == 501;
+    let by_filter = failure.code == "invalid_filter";
     view! {
         <div class="state" role="alert">
             <span class="state-icon" class:error=!not_built>{icon(if not_built { Icon::Warning } else { Icon::Error })}</span>
             <h2>{failure.message.clone()}</h2>
             {failure.hint.clone().map(|hint| view! { <p>{hint}</p> })}
             <div class="state-actions">
+                {by_filter.then(|| view! { <button type="button" class="button primary" on:click=move |_| app.set(&[("filter", None)])>"Clear the filter"</button> })}
                 <button type="button" class="button" on:click=move |_| retry()>"Try again"</button>
             </div>
         </div>

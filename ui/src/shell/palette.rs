@@ -9,7 +9,7 @@ use crate::context::use_app;
 use crate::fetch::fetch;
 use crate::filter;
 use crate::parts::icon::{Icon, icon};
-use crate::parts::service::service_path;
+use crate::parts::service::{service_path, service_text};
 
 /// How many answers are offered.
 const MOST: usize = 12;
@@ -119,7 +119,7 @@ pub fn Palette() -> impl IntoView {
                         view! {
                             <li role="option" id=format!("offer-{i}") aria-selected=move || (at.get() == i).to_string()
                                 on:pointerenter=move |_| at.set(i) on:click=move |_| go(&chosen)>
-                                {icon(offer.icon)}<span class="clip">{offer.name}</span><span class="faint">{offer.what}</span>
+                                {icon(offer.icon)}{if offer.what == "Service" { service_text(&offer.name).into_any() } else { view! { <span class="clip">{offer.name}</span> }.into_any() }}<span class="grow"></span><span class="faint">{offer.what}</span>
                             </li>
                         }
                     }).collect_view()}

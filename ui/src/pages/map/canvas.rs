@@ -51,6 +51,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             chosen: chosen.as_ref(),
             over: over.as_ref(),
             figure,
+            size,
             window: app.window.get().length(),
         };
         shared.graph.with_value(|g| paint::paint(&context, g, &scene));

@@ -17,6 +17,7 @@ use crate::map_view::{self, Hit, neighbourhood};
 use crate::parts::filter_bar::FilterBar;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
+use crate::parts::service::{of_node, service_text};
 use crate::parts::state::{NothingHere, answer};
 
 /// What the parts of the page share.
@@ -63,6 +64,14 @@ pub fn kind_icon(node: &Node) -> Icon {
         NodeKind::Messaging => Icon::Queue,
         NodeKind::External => Icon::External,
         NodeKind::User => Icon::User,
+    }
+}
+
+/// A node's name as lists show it.
+pub fn node_name(node: &Node) -> AnyView {
+    match of_node(&node.id) {
+        Some(service) => service_text(service).into_any(),
+        None => view! { <span class="clip">{node.name.clone()}</span> }.into_any(),
     }
 }
 

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use orrery_api::{Edge, EdgeSpans, Node, NodeKind};
 
-use super::{Shared, choose, kind_icon};
+use super::{Shared, choose, kind_icon, node_name};
 use crate::context::use_app;
 use crate::fetch::fetch;
 use crate::format;
@@ -11,7 +11,7 @@ use crate::instant;
 use crate::map_view::{Hit, by_id};
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
-use crate::parts::service::{service_link, service_path};
+use crate::parts::service::{of_node, service_link, service_path};
 use crate::parts::state::answer;
 
 #[component]
@@ -39,13 +39,13 @@ fn end(shared: Shared, id: &str) -> impl IntoView + use<> {
     let app = use_app();
     let node = shared.graph.with_value(|g| by_id(g).get(id).map(|n| (*n).clone()));
     let hit = Hit::Node(id.to_owned());
-    node.map(|n| view! { <button type="button" class="link" on:click=move |_| choose(app, Some(&hit))>{icon(kind_icon(&n))}{n.name.clone()}</button> })
+    node.map(|n| view! { <button type="button" class="link" on:click=move |_| choose(app, Some(&hit))>{icon(kind_icon(&n))}{node_name(&n)}</button> })
 }
 
 #[component]
 fn NodeBody(shared: Shared, node: Node, edges: Vec<Edge>) -> impl IntoView {
     let app = use_app();
-    let service = node.id.strip_prefix("service:").map(str::to_owned);
+    let service = of_node(&node.id).map(str::to_owned);
     let window = app.window.get_untracked().length();
     let list = |into: bool| {
         let mut found: Vec<Edge> =
@@ -62,12 +62,13 @@ fn NodeBody(shared: Shared, node: Node, edges: Vec<Edge>) -> impl IntoView {
                     <tbody>{edges.into_iter().map(|e| {
                         let hit = Hit::Edge(e.id.clone());
                         let other = if into { &e.source } else { &e.target };
-                        let name = shared.graph.with_value(|g| by_id(g).get(other.as_str()).map_or_else(|| other.clone(), |n| n.name.clone()));
+                        let name = shared.graph.with_value(|g| by_id(g).get(other.as_str()).map(|n| node_name(n)));
+                        let title = of_node(other).unwrap_or(other).to_owned();
                         view! {
                             <tr>
-                                <th scope="row"><button type="button" class="link clip" on:click=move |_| choose(app, Some(&hit)) title=name.clone()>{name.clone()}</button></th>
+                                <th scope="row"><button type="button" class="link" on:click=move |_| choose(app, Some(&hit)) title=title>{name}</button></th>
                                 <td class="figure">{format::rate(e.calls, window)}</td>
-                                <td class="figure" class:error-text=e.errors != 0>{format::error_share(e.errors, e.calls)}</td>
+                                <td class="figure" class:error-text=e.errors != 0 class:faint=e.errors == 0>{format::error_share(e.errors, e.calls)}</td>
                                 <td class="figure">{format::duration(e.p95_ns)}</td>
                             </tr>
                         }
@@ -79,7 +80,7 @@ fn NodeBody(shared: Shared, node: Node, edges: Vec<Edge>) -> impl IntoView {
     let (incoming, outgoing) = (list(true), list(false));
     let is_user = node.kind == NodeKind::User;
     view! {
-        <header class="drawer-head"><h2>{icon(kind_icon(&node))}<span class="clip" title=node.name.clone()>{node.name.clone()}</span></h2></header>
+        <header class="drawer-head"><h2>{icon(kind_icon(&node))}{node_name(&node)}</h2></header>
         <div class="drawer-body">
             {(!is_user).then(|| view! {
                 <div class="tiles small">
@@ -156,7 +157,7 @@ fn EdgeBody(shared: Shared, edge: Edge) -> impl IntoView {
                     {receipt(&data.receipt)}
                 }
             })}
-            <p class="muted">"Callee: "{edge.target.strip_prefix("service:").map(service_link)}</p>
+            {of_node(&edge.target).map(|callee| view! { <p class="muted callee">"Callee: "{service_link(callee)}</p> })}
         </div>
     }
 }

@@ -3,11 +3,12 @@
 use leptos::prelude::*;
 use orrery_api::Edge;
 
-use super::{Shared, choose};
+use super::{Shared, choose, node_name};
 use crate::context::use_app;
 use crate::format;
 use crate::map_view::{Hit, by_id};
 use crate::parts::icon::{Icon, icon};
+use crate::parts::service::of_node;
 use crate::parts::sort::{self, Header};
 
 #[component]
@@ -18,7 +19,11 @@ pub fn Table(shared: Shared) -> impl IntoView {
     let rows = move || {
         shared.graph.with_value(|g| {
             let names = by_id(g);
-            let name = |id: &str| names.get(id).map_or_else(|| id.to_owned(), |n| n.name.clone());
+            let name = |id: &str| match (of_node(id), names.get(id)) {
+                (Some(service), _) => service.to_owned(),
+                (None, Some(node)) => node.name.clone(),
+                (None, None) => id.to_owned(),
+            };
             let (shown, near) = (shared.shown.get(), shared.near.get());
             let chosen_edge = matches!(shared.chosen.get(), Some(Hit::Edge(_)));
             let stays = |e: &&Edge| {
@@ -58,12 +63,12 @@ pub fn Table(shared: Shared) -> impl IntoView {
                     let (chosen, mine) = (shared.chosen, hit.clone());
                     view! {
                         <tr class:chosen=move || chosen.with(|c| c.as_ref() == Some(&mine))>
-                            <th scope="row"><button type="button" class="link" on:click=move |_| choose(app, Some(&hit))>{from}</button></th>
-                            <td>{to}</td>
+                            <th scope="row"><button type="button" class="link" title=from on:click=move |_| choose(app, Some(&hit))>{named(shared, &e.source)}</button></th>
+                            <td class="wide-cell" title=to>{named(shared, &e.target)}</td>
                             <td class="muted">{format!("{:?}", e.kind).to_lowercase()}</td>
                             <td class="figure" title=format::grouped(e.calls as i64)>{format::count(e.calls)}</td>
                             <td class="figure">{format::rate(e.calls, window)}</td>
-                            <td class="figure" class:error-text=e.errors != 0>{(e.errors > 0).then(|| icon(Icon::Error))}{format::error_share(e.errors, e.calls)}</td>
+                            <td class="figure" class:error-text=e.errors != 0 class:faint=e.errors == 0>{(e.errors > 0).then(|| icon(Icon::Error))}{format::error_share(e.errors, e.calls)}</td>
                             <td class="figure">{format::duration(e.p50_ns)}</td>
                             <td class="figure">{format::duration(e.p95_ns)}</td>
                             <td class="figure">{format::duration(e.p99_ns)}</td>
@@ -73,4 +78,8 @@ pub fn Table(shared: Shared) -> impl IntoView {
             </table>
         </div>
     }
+}
+
+fn named(shared: Shared, id: &str) -> Option<AnyView> {
+    shared.graph.with_value(|g| by_id(g).get(id).map(|n| node_name(n)))
 }

@@ -15,13 +15,14 @@ use crate::filter;
 use crate::format;
 use crate::pages::traces::trace_table;
 use crate::parts::attributes::attributes;
-use crate::parts::chart::{Chart, Line, Plot, Shape, Unit, legend, steps};
+use crate::parts::chart::{Chart, Line, Plot, Shape, legend, steps};
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
-use crate::parts::service::{service_link, swatch};
+use crate::parts::service::{of_node, service_link, service_name};
 use crate::parts::sort::{self, Header};
 use crate::parts::state::{NothingHere, answer};
 use crate::range::Window;
+use crate::unit::Unit;
 
 /// Operations that are shown before all of them are asked for.
 const FEW: usize = 12;
@@ -42,7 +43,7 @@ pub fn Detail() -> impl IntoView {
         <header class="page-head row">
             <a class="muted" href=move || app.link("/services", &[])>"Services"</a>
             <span class="faint">"/"</span>
-            <h1 class="service">{move || swatch(&name.get())}{move || name.get()}</h1>
+            <h1>{move || service_name(&name.get())}</h1>
             <span class="grow"></span>
             <a class="button" href=move || app.link("/traces", &[("filter", &own.get())])>{icon(Icon::Traces)}"Traces"</a>
             <a class="button" href=move || app.link("/logs", &[("filter", &own.get())])>{icon(Icon::Logs)}"Logs"</a>
@@ -91,7 +92,7 @@ fn Body(data: Arc<ServiceDetail>, own: Memo<String>) -> impl IntoView {
         <section class="panel"><h2>"Operations"</h2><Operations list=data.operations.clone() own window/></section>
         <div class="charts">
             <section class="panel"><h2>"Called by"</h2>{neighbours(graph, id.clone(), true)}</section>
-            <section class="panel"><h2>"Calls"</h2>{neighbours(graph, id, false)}</section>
+            <section class="panel"><h2>"Calls to"</h2>{neighbours(graph, id, false)}</section>
         </div>
         <section class="panel"><h2>"Failing traces"</h2>
             {answer(failing, move |data| if data.traces.is_empty() {
@@ -111,7 +112,7 @@ fn calls(data: &ServiceDetail, window: Window) -> Plot {
     Plot {
         window,
         shape: Shape::Bars(window.length() / (all.len().max(1) as i64)),
-        unit: Unit::Number,
+        unit: Unit::NUMBER,
         lines: vec![
             Line {
                 label: "errors".into(),
@@ -132,7 +133,7 @@ fn latency(data: &ServiceDetail, window: Window) -> Plot {
     Plot {
         window,
         shape: Shape::Lines,
-        unit: Unit::Duration,
+        unit: Unit::DURATION,
         lines: vec![line("p95", "--accent", &data.p95_over_time), line("p50", "--muted", &data.p50_over_time)],
     }
 }
@@ -179,7 +180,7 @@ fn Operations(list: Vec<Operation>, own: Memo<String>, window: Window) -> impl I
                             <th scope="row"><a class="clip" href=href title=o.name.clone()>{o.name.clone()}</a></th>
                             <td class="muted">{o.kind.clone()}</td>
                             <td class="figure" title=format::grouped(o.calls as i64)>{format::rate(o.calls, window.length())}</td>
-                            <td class="figure" class:error-text=o.errors != 0>{format::error_share(o.errors, o.calls)}</td>
+                            <td class="figure" class:error-text=o.errors != 0 class:faint=o.errors == 0>{format::error_share(o.errors, o.calls)}</td>
                             <td class="figure">{format::duration(o.p50_ns)}</td>
                             <td class="figure">{format::duration(o.p95_ns)}</td>
                             <td class="figure">{format::duration(o.p99_ns)}</td>
@@ -208,7 +209,7 @@ fn neighbours(graph: Fetched<ServiceGraph>, id: String, into: bool) -> impl Into
         let rows = edges.into_iter().map(|e| {
             let other = if into { &e.source } else { &e.target };
             let edge = e.id.clone();
-            let name = match other.strip_prefix("service:") {
+            let name = match of_node(other) {
                 Some(service) => service_link(service).into_any(),
                 None => other.split_once(':').map_or(other.as_str(), |(_, name)| name).to_owned().into_any(),
             };
@@ -216,13 +217,13 @@ fn neighbours(graph: Fetched<ServiceGraph>, id: String, into: bool) -> impl Into
                 <tr>
                     <th scope="row">{name}</th>
                     <td class="figure"><a href=move || app.link("/map", &[("edge", &edge)]) title="Show the edge on the map">{format::rate(e.calls, window)}</a></td>
-                    <td class="figure" class:error-text=e.errors != 0>{format::error_share(e.errors, e.calls)}</td>
+                    <td class="figure" class:error-text=e.errors != 0 class:faint=e.errors == 0>{format::error_share(e.errors, e.calls)}</td>
                     <td class="figure">{format::duration(e.p95_ns)}</td>
                 </tr>
             }
         });
         view! {
-            <table class="grid">
+            <table class="grid neighbours">
                 <thead><tr><th scope="col">"Name"</th><th scope="col" class="figure">"Rate"</th><th scope="col" class="figure">"Errors"</th><th scope="col" class="figure">"p95"</th></tr></thead>
                 <tbody>{rows.collect_view()}</tbody>
             </table>

@@ -50,6 +50,11 @@ fn List(data: Arc<Answer>) -> impl IntoView {
     let sort = sort::current(app, "-calls");
     let find = app.param("find");
     let window = app.window.get_untracked().length();
+    let columns = Columns {
+        errors: data.services.iter().any(|s| s.errors > 0),
+        version: data.services.iter().any(|s| !s.versions.is_empty()),
+        environment: data.services.iter().any(|s| !s.environments.is_empty()),
+    };
     let rows = move || {
         let wanted = find.get().unwrap_or_default().to_lowercase();
         let mut shown: Vec<Service> =
@@ -71,19 +76,19 @@ fn List(data: Arc<Answer>) -> impl IntoView {
                     <Header sort column="calls" title="Rate" figure=true/>
                     <th scope="col" class="spark-cell"><span class="hidden">"Calls over time"</span></th>
                     <Header sort column="errors" title="Errors" figure=true/>
-                    <th scope="col" class="spark-cell"><span class="hidden">"Errors over time"</span></th>
-                    <Header sort column="p50" title="p50" figure=true/>
+                    {columns.errors.then(|| view! { <th scope="col" class="spark-cell"><span class="hidden">"Errors over time"</span></th> })}
+                    <Header sort column="p50" title="p50" figure=true quiet=true/>
                     <Header sort column="p95" title="p95" figure=true/>
-                    <Header sort column="p99" title="p99" figure=true/>
-                    <Header sort column="spans" title="Spans" figure=true/>
-                    <Header sort column="instances" title="Instances" figure=true/>
-                    <th scope="col">"Version"</th>
-                    <th scope="col">"Environment"</th>
-                    <th scope="col">"Last seen"</th>
+                    <Header sort column="p99" title="p99" figure=true quiet=true/>
+                    <Header sort column="spans" title="Spans" figure=true quiet=true/>
+                    <Header sort column="instances" title="Instances" figure=true quiet=true/>
+                    {columns.version.then(|| view! { <th scope="col" class="quiet-cell">"Version"</th> })}
+                    {columns.environment.then(|| view! { <th scope="col" class="quiet-cell">"Environment"</th> })}
+                    <th scope="col" class="quiet-cell">"Last seen"</th>
                 </tr></thead>
                 <tbody>{
                     let rows = rows.clone();
-                    move || rows().into_iter().map(|s| row(&s, window)).collect_view()
+                    move || rows().into_iter().map(|s| row(&s, window, columns)).collect_view()
                 }</tbody>
             </table>
             {move || rows().is_empty().then(|| nothing("No service has that in its name", "Clear the search to see all of them."))}
@@ -117,7 +122,15 @@ pub fn health(errors: u64, calls: u64) -> (&'static str, Icon, &'static str) {
     }
 }
 
-fn row(s: &Service, window: i64) -> impl IntoView + use<> {
+/// Columns that something stands in.
+#[derive(Clone, Copy)]
+struct Columns {
+    errors: bool,
+    version: bool,
+    environment: bool,
+}
+
+fn row(s: &Service, window: i64, columns: Columns) -> impl IntoView + use<> {
     let (class, which, word) = health(s.errors, s.calls);
     let last = instant::parse(&s.last_seen).map(instant::short).unwrap_or_default();
     let errors = s.errors > 0;
@@ -127,16 +140,16 @@ fn row(s: &Service, window: i64) -> impl IntoView + use<> {
             <th scope="row">{service_link(&s.id)}</th>
             <td class="figure" title=format!("{} calls", format::grouped(s.calls as i64))>{format::rate(s.calls, window)}</td>
             <td class="spark-cell">{spark(&s.calls_over_time, false)}</td>
-            <td class="figure" class:error-text=errors title=format!("{} errors", format::grouped(s.errors as i64))>{format::error_share(s.errors, s.calls)}</td>
-            <td class="spark-cell">{errors.then(|| spark(&s.errors_over_time, true))}</td>
-            <td class="figure" title=format::duration_exact(s.p50_ns)>{format::duration(s.p50_ns)}</td>
+            <td class="figure" class:error-text=errors class:faint=!errors title=format!("{} errors", format::grouped(s.errors as i64))>{format::error_share(s.errors, s.calls)}</td>
+            {columns.errors.then(|| view! { <td class="spark-cell">{errors.then(|| spark(&s.errors_over_time, true))}</td> })}
+            <td class="figure quiet-cell" title=format::duration_exact(s.p50_ns)>{format::duration(s.p50_ns)}</td>
             <td class="figure" title=format::duration_exact(s.p95_ns)>{format::duration(s.p95_ns)}</td>
-            <td class="figure" title=format::duration_exact(s.p99_ns)>{format::duration(s.p99_ns)}</td>
-            <td class="figure" title=format::grouped(s.spans as i64)>{format::count(s.spans)}</td>
-            <td class="figure">{s.instances}</td>
-            <td class="muted clip-cell" title=s.versions.join(", ")>{s.versions.join(", ")}</td>
-            <td class="muted clip-cell">{s.environments.join(", ")}</td>
-            <td class="muted nowrap">{last}</td>
+            <td class="figure quiet-cell" title=format::duration_exact(s.p99_ns)>{format::duration(s.p99_ns)}</td>
+            <td class="figure quiet-cell" title=format::grouped(s.spans as i64)>{format::count(s.spans)}</td>
+            <td class="figure quiet-cell">{s.instances}</td>
+            {columns.version.then(|| view! { <td class="muted clip-cell quiet-cell" title=s.versions.join(", ")>{s.versions.join(", ")}</td> })}
+            {columns.environment.then(|| view! { <td class="muted clip-cell quiet-cell">{s.environments.join(", ")}</td> })}
+            <td class="muted nowrap quiet-cell">{last}</td>
         </tr>
     }
 }

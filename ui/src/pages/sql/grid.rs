@@ -88,7 +88,8 @@ fn cell(column: &str, value: &Value, numeric: bool) -> impl IntoView + use<> {
         (Value::Null, _) => view! { <span class="faint">"NULL"</span> }.into_any(),
         (_, Some(id)) => {
             let path = format!("/trace/{id}");
-            view! { <a href=move || app.link(&path, &[])>{shown}</a> }.into_any()
+            view! { <a class="trace-link" title="Open the trace" href=move || app.link(&path, &[])>{shown}</a> }
+                .into_any()
         }
         _ => shown.into_any(),
     };

@@ -21,9 +21,13 @@ use crate::instant;
 use crate::parts::copy::Copy;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
-use crate::parts::service::swatch;
+use crate::parts::service::service_name;
 use crate::parts::state::answer;
+use crate::range::TimeRange;
 use crate::waterfall::{self as layout, View};
+
+/// What is shown on either side of a trace when the time range goes to it.
+const AROUND: i64 = 15 * instant::MINUTE;
 
 /// What the parts of the page share.
 #[derive(Clone, Copy)]
@@ -81,7 +85,17 @@ impl Shared {
 
     /// The next or the previous span that the search finds.
     fn next_found(&self, app: Context, back: bool) {
-        let found = self.found.get_untracked();
+        self.next_of(app, &self.found.get_untracked(), back);
+    }
+
+    /// The next span that is so, from the chosen one on.
+    fn next_where(&self, app: Context, so: fn(&SpanNode) -> bool) {
+        let found: Vec<usize> =
+            self.trace.with_value(|t| t.spans.iter().enumerate().filter(|(_, s)| so(s)).map(|(i, _)| i).collect());
+        self.next_of(app, &found, false);
+    }
+
+    fn next_of(&self, app: Context, found: &[usize], back: bool) {
         let at = self.chosen.get_untracked();
         let next = match (back, at) {
             (false, Some(at)) => found.iter().find(|f| **f > at).or(found.first()),
@@ -150,7 +164,7 @@ fn Body(data: Arc<Answer>) -> impl IntoView {
     view! {
         <div class="trace-page" class:with-drawer=move || shared.chosen.get().is_some()>
             <div class="trace-main">
-                <Header data=data.clone()/>
+                <Header data=data.clone() shared/>
                 <div class="tab-row">
                     <div class="tabs" role="tablist" aria-label="Views of the trace">
                         {tabs.into_iter().map(|(value, title)| view! {
@@ -174,18 +188,21 @@ fn Body(data: Arc<Answer>) -> impl IntoView {
 }
 
 #[component]
-fn Header(data: Arc<Answer>) -> impl IntoView {
+fn Header(data: Arc<Answer>, shared: Shared) -> impl IntoView {
     let app = use_app();
     let root = data.spans.first();
     let (service, name) = root.map(|r| (r.service_name.clone(), r.name.clone())).unwrap_or_default();
     let missing = data.spans.iter().filter(|s| s.missing_parent).count();
     let skewed = data.spans.iter().filter(|s| s.clock_skew).count();
     let start = instant::parse(&data.start).unwrap_or_default();
+    let around = TimeRange::Between(start - AROUND, start.saturating_add(data.duration_ns).saturating_add(AROUND));
+    let elsewhere = move || !app.window.with(|w| (w.start..w.end).contains(&start));
     let services = data.services.len();
+    let failed = |s: &SpanNode| s.status_code == "ERROR";
     view! {
         <header class="page-head trace-head">
             <div class="row">
-                <h1 class="service">{swatch(&service)}<span class="muted">{service.clone()}</span><span class="clip">{name}</span></h1>
+                <h1 class="row"><span class="muted">{service_name(&service)}</span><span class="clip">{name}</span></h1>
                 <span class="grow"></span>
                 <code class="id">{data.trace_id.clone()}</code>
                 <Copy text=data.trace_id.clone() what="trace id"/>
@@ -196,12 +213,33 @@ fn Header(data: Arc<Answer>) -> impl IntoView {
                 <span title=data.start.clone()>{format!("{} UTC", instant::short_millis(start))}</span>
                 <span><b>{format::count(data.spans.len() as u64)}</b>" spans"</span>
                 <span title=data.services.join(", ")><b>{services}</b>{if services == 1 { " service" } else { " services" }}</span>
-                <span class:error-text=data.errors != 0>{(data.errors > 0).then(|| icon(Icon::Error))}<b>{format::count(data.errors)}</b>{if data.errors == 1 { " error" } else { " errors" }}</span>
+                {if data.errors == 0 {
+                    view! { <span><b>"0"</b>" errors"</span> }.into_any()
+                } else {
+                    view! {
+                        <button type="button" class="link error-text" title="Go to the next span that failed" on:click=move |_| shared.next_where(app, failed)>
+                            {icon(Icon::Error)}<span><b>{format::count(data.errors)}</b>{if data.errors == 1 { " error" } else { " errors" }}</span>
+                        </button>
+                    }.into_any()
+                }}
                 <span class="badge" class:warn={data.completeness < 1.0} title="The share of spans with a parent whose parent is in the trace">
                     {format!("{} complete", format::share(data.completeness))}
                 </span>
-                {(missing > 0).then(|| view! { <span class="badge warn">{icon(Icon::Warning)}{format!("{missing} without their parent")}</span> })}
-                {(skewed > 0).then(|| view! { <span class="badge warn">{icon(Icon::Clock)}{format!("{skewed} with a skewed clock")}</span> })}
+                {(missing > 0).then(|| view! {
+                    <button type="button" class="badge warn" title="Go to the next of them" on:click=move |_| shared.next_where(app, |s| s.missing_parent)>
+                        {icon(Icon::Warning)}{format!("{missing} without their parent")}
+                    </button>
+                })}
+                {(skewed > 0).then(|| view! {
+                    <button type="button" class="badge warn" title="Go to the next of them" on:click=move |_| shared.next_where(app, |s| s.clock_skew)>
+                        {icon(Icon::Clock)}{format!("{skewed} with a skewed clock")}
+                    </button>
+                })}
+                <Show when=elsewhere>
+                    <button type="button" class="button small" title="The trace lies outside the time range that the other pages show" on:click=move |_| app.set_range(around)>
+                        {icon(Icon::Clock)}"Go to its time"
+                    </button>
+                </Show>
             </div>
         </header>
     }

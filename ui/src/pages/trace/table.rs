@@ -23,6 +23,7 @@ pub fn Table(shared: Shared) -> impl IntoView {
         (self_time_by_service(&t.spans), rows, t.spans.len())
     });
     let all: i64 = services.iter().map(|s| s.1).sum::<i64>().max(1);
+    let most = services.iter().map(|s| s.1).max().unwrap_or(1).max(1);
     view! {
         <section class="panel">
             <h2>"Own time by service"</h2>
@@ -33,9 +34,9 @@ pub fn Table(shared: Shared) -> impl IntoView {
                         <th scope="row">{service_name(&name)}</th>
                         <td class="figure" title=format::duration_exact(ns)>{format::duration(ns)}</td>
                         <td class="figure">{format::share(ns as f64 / all as f64)}</td>
-                        <td class="bar-cell"><div class="bar" style:width=format!("{:.1}%", ns as f64 / all as f64 * 100.0)></div></td>
+                        <td class="bar-cell"><div class="bar" style:width=format!("{:.1}%", ns as f64 / most as f64 * 100.0)></div></td>
                         <td class="figure">{count}</td>
-                        <td class="figure" class:error-text=errors != 0>{errors}</td>
+                        <td class="figure" class:error-text=errors != 0 class:faint=errors == 0>{errors}</td>
                     </tr>
                 }).collect_view()}</tbody>
             </table>

@@ -12,11 +12,16 @@ use crate::colour;
 use crate::context::use_app;
 use crate::format;
 use crate::parts::icon::{Icon, icon};
+use crate::parts::service::service_text;
 use crate::waterfall::{self as layout, ROW, View};
 
 /// How far a level is indented, and all levels together; a deep tree has narrower ones.
 const INDENT: f64 = 14.0;
 const ALL_INDENTS: f64 = 170.0;
+
+/// The least width between two ticks, and what a label takes.
+const TICK: f64 = 80.0;
+const LABEL: f64 = 44.0;
 
 #[component]
 pub fn Waterfall(shared: Shared) -> impl IntoView {
@@ -28,6 +33,9 @@ pub fn Waterfall(shared: Shared) -> impl IntoView {
     let scroll = RwSignal::new(0.0_f64);
     let size = crate::parts::size::use_size(body);
     let in_view = Memo::new(move |_| layout::rows_in_view(scroll.get(), size.get().1, ROW, rows.with(|r| r.len())));
+    let axis = NodeRef::<html::Div>::new();
+    let axis_size = crate::parts::size::use_size(axis);
+    let most_ticks = Memo::new(move |_| ((axis_size.get().0 / TICK) as usize).clamp(1, 6));
     // The chosen row is brought into view.
     Effect::new(move |_| {
         let Some(index) = shared.chosen.get() else { return };
@@ -70,15 +78,15 @@ pub fn Waterfall(shared: Shared) -> impl IntoView {
     view! {
         <div class="waterfall">
             <div class="waterfall-head">
-                <div class="names">"Service and operation"</div>
-                <div class="times">{move || ticks(shared.view.get(), true)}</div>
+                <div class="names row"><span class="grow clip">"Service and operation"</span><span class="critical-key">"critical path"</span></div>
+                <div class="times" node_ref=axis>{move || ticks(shared.view.get(), most_ticks.get(), Some(axis_size.get().0))}</div>
             </div>
             <div class="waterfall-body" node_ref=body role="tree" tabindex="0" aria-label="Spans"
                 aria-activedescendant=move || shared.chosen.get().map(|i| format!("span-{i}"))
                 on:scroll=move |_| if let Some(body) = body.get_untracked() { scroll.set(f64::from(body.scroll_top())) }
                 on:keydown=keydown>
                 <div class="waterfall-all" role="presentation" style:height=move || format!("{}px", rows.with(|r| r.len()) as f64 * ROW)>
-                    <div class="grid-lines" aria-hidden="true">{move || ticks(shared.view.get(), false)}</div>
+                    <div class="grid-lines" aria-hidden="true">{move || ticks(shared.view.get(), most_ticks.get(), None)}</div>
                     <For
                         each=move || {
                             let rows = rows.get();
@@ -125,13 +133,14 @@ pub fn indent(spans: &[SpanNode]) -> f64 {
     (ALL_INDENTS / f64::from(deepest.max(1))).min(INDENT)
 }
 
-fn ticks(view: View, labels: bool) -> impl IntoView {
-    view.ticks(6)
-        .into_iter()
-        .map(|(percent, offset)| {
-            view! { <span class="tick" style:left=format!("{percent:.3}%")>{labels.then(|| format::duration(offset))}</span> }
-        })
-        .collect_view()
+/// Lines at round times; over an axis of a given width with labels, where one does not reach over its end.
+fn ticks(view: View, most: usize, axis: Option<f64>) -> impl IntoView {
+    let fits = move |percent: f64| axis.is_some_and(|width| (100.0 - percent) / 100.0 * width > LABEL);
+    let tick = move |(percent, offset): (f64, i64)| {
+        let label = fits(percent).then(|| format::duration(offset));
+        view! { <span class="tick" style:left=format!("{percent:.3}%")>{label}</span> }
+    };
+    view.ticks(most).into_iter().map(tick).collect_view()
 }
 
 fn span_row(shared: Shared, row: usize, index: usize, span: &SpanNode) -> impl IntoView + use<> {
@@ -172,7 +181,7 @@ fn span_row(shared: Shared, row: usize, index: usize, span: &SpanNode) -> impl I
                 <span class="stripe" style:background=colour::of_service(&span.service_name)></span>
                 {failed.then(|| view! { <span class="error-text" title="error">{icon(Icon::Error)}</span> })}
                 <span class="op">{span.name.clone()}</span>
-                <span class="of">{span.service_name.clone()}</span>
+                <span class="of">{service_text(&span.service_name)}</span>
                 {move || closed().then(|| view! { <span class="badge">{format!("+{hidden_below}")}</span> })}
                 {span.missing_parent.then(|| view! { <span class="badge warn" title="It names a parent that is not stored">{icon(Icon::Warning)}"no parent"</span> })}
                 {span.clock_skew.then(|| view! { <span class="badge warn" title="It starts before its parent, or ends after it: a clock is off">{icon(Icon::Clock)}"skew"</span> })}

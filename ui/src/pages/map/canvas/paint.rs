@@ -8,8 +8,10 @@ use web_sys::CanvasRenderingContext2d as Context;
 use super::super::Figure;
 use crate::colour;
 use crate::format;
+use crate::map_labels::{self, Rect};
 use crate::map_view::{Hit, NODE_HEIGHT, NODE_WIDTH, Point, Viewport, by_id, centre, curve, edge_width, on_curve};
 use crate::parts::chart::resolve;
+use crate::parts::service::of_node;
 
 pub struct Scene<'a> {
     pub viewport: Viewport,
@@ -18,14 +20,17 @@ pub struct Scene<'a> {
     pub chosen: Option<&'a Hit>,
     pub over: Option<&'a Hit>,
     pub figure: Figure,
+    /// Of the canvas, in CSS pixels.
+    pub size: (f64, f64),
     /// The window's length, for rates.
     pub window: i64,
 }
 
-/// From this zoom on edges have labels, and from that on nodes have a second line.
-const LABELS: f64 = 0.8;
+/// From this zoom on nodes have a second line and edges have labels, and from that on nodes have names.
 const FIGURES: f64 = 0.42;
 const NAMES: f64 = 0.22;
+/// Labels at most, the most important first: each is measured and placed in every frame.
+const MOST_LABELS: usize = 120;
 
 struct Palette {
     page: String,
@@ -55,7 +60,7 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
     // The transform is made of finite numbers; it does not fail.
     let _ = context.translate(scene.viewport.x, scene.viewport.y);
     let _ = context.scale(scene.viewport.scale, scene.viewport.scale);
-    let mut labels: Vec<(Point, String, bool)> = Vec::new();
+    let mut labels: Vec<Label> = Vec::new();
     // What fails is drawn last, so that nothing covers it.
     let mut edges: Vec<&Edge> = graph.edges.iter().collect();
     edges.sort_by_key(|e| (failing(e.errors, e.calls), e.calls));
@@ -71,8 +76,9 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         let points = curve(source, target);
         context.set_global_alpha(if stands_out { 1.0 } else { 0.12 });
         paint_edge(context, edge, &points, edge_width(edge.calls, most), marked, &palette);
-        if stands_out && (scene.viewport.scale >= LABELS || marked) {
-            labels.push((on_curve(&points, 0.5), label(edge, scene), edge.errors > 0));
+        let chosen = is(scene.chosen, edge, false) || is(scene.over, edge, false);
+        if stands_out && (scene.viewport.scale >= FIGURES || marked) && in_view(on_curve(&points, 0.5), scene) {
+            labels.push(Label { edge, points, marked, chosen });
         }
     }
     for node in graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)) {
@@ -81,8 +87,30 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         paint_node(context, node, scene, &palette);
     }
     context.set_global_alpha(1.0);
-    paint_labels(context, &labels, scene.viewport.scale, &palette);
+    paint_labels(context, labels, graph, scene, &palette);
     context.restore();
+}
+
+/// A label to be placed, while there is room.
+struct Label<'a> {
+    edge: &'a Edge,
+    points: [Point; 4],
+    /// It is chosen, or an end of it is.
+    marked: bool,
+    /// It is chosen itself: it is labelled even where there is no room.
+    chosen: bool,
+}
+
+fn in_view(at: Point, scene: &Scene) -> bool {
+    let at = scene.viewport.to_screen(at);
+    (0.0..scene.size.0).contains(&at.x) && (0.0..scene.size.1).contains(&at.y)
+}
+
+/// Whether a box around the point may reach into the view.
+fn near_view(at: Point, scene: &Scene) -> bool {
+    let reach = NODE_WIDTH * scene.viewport.scale;
+    let at = scene.viewport.to_screen(at);
+    (-reach..scene.size.0 + reach).contains(&at.x) && (-reach..scene.size.1 + reach).contains(&at.y)
 }
 
 fn is(hit: Option<&Hit>, edge: &Edge, or_end: bool) -> bool {
@@ -184,7 +212,7 @@ fn paint_node(context: &Context, node: &Node, scene: &Scene, palette: &Palette) 
     });
     context.stroke();
     if node.kind == NodeKind::Service {
-        context.set_fill_style_str(&colour::of_service(node.id.strip_prefix("service:").unwrap_or(&node.name)));
+        context.set_fill_style_str(&colour::of_service(of_node(&node.id).unwrap_or(&node.name)));
         context.begin_path();
         let _ = context.round_rect_with_f64(left + 8.0, top + 10.0, 4.0, NODE_HEIGHT - 20.0, 2.0);
         context.fill();
@@ -265,17 +293,27 @@ fn paint_kind(context: &Context, node: &Node, at: Point, palette: &Palette) {
     context.stroke();
 }
 
-fn paint_labels(context: &Context, labels: &[(Point, String, bool)], scale: f64, palette: &Palette) {
-    let size = (11.0 / scale).max(11.0);
+fn paint_labels(context: &Context, mut labels: Vec<Label>, graph: &ServiceGraph, scene: &Scene, palette: &Palette) {
+    let size = (11.0 / scene.viewport.scale).max(11.0);
     context.set_font(&format!("{size}px Inter, sans-serif"));
     context.set_text_align("center");
     context.set_text_baseline("middle");
-    for (at, text, failing) in labels {
-        let width = context.measure_text(text).map(|m| m.width()).unwrap_or(0.0) + 8.0;
+    labels.sort_by_key(|l| std::cmp::Reverse((l.chosen, l.marked, failing(l.edge.errors, l.edge.calls), l.edge.calls)));
+    labels.truncate(MOST_LABELS);
+    let boxes =
+        graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)).map(centre).filter(|at| near_view(*at, scene));
+    let mut taken: Vec<Rect> = boxes.map(|at| Rect::around(at, NODE_WIDTH, NODE_HEIGHT)).collect();
+    for Label { edge, points, chosen, .. } in labels {
+        let text = label(edge, scene);
+        let width = context.measure_text(&text).map(|m| m.width()).unwrap_or(0.0) + 8.0;
+        let found = map_labels::place(&points, width, size * 1.4, &taken);
+        let Some(at) = found.or_else(|| chosen.then(|| on_curve(&points, 0.5))) else { continue };
+        taken.push(Rect::around(at, width, size * 1.4));
         context.set_fill_style_str(&palette.page);
         context.fill_rect(at.x - width / 2.0, at.y - size * 0.7, width, size * 1.4);
-        context.set_fill_style_str(if *failing { &palette.error } else { &palette.muted });
-        let _ = context.fill_text(text, at.x, at.y + 0.5);
+        context.set_fill_style_str(if failing(edge.errors, edge.calls) { &palette.error } else { &palette.muted });
+        // A text that cannot be drawn leaves a gap, no more.
+        let _ = context.fill_text(&text, at.x, at.y + 0.5);
     }
 }
 
