@@ -8,6 +8,7 @@ mod features;
 mod house;
 mod process;
 mod test;
+mod torture;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,6 +20,8 @@ usage: cargo xtask <task>
   run [ARGS…]    build the dashboard and the release binary, then start `orrery ARGS…`
   dashboard      build the dashboard into ui/dist
   test [PART…]   every check and test; the parts are: format, house, clippy, cargo, browser
+  torture [--seed N] [--only NAME]… [--sample]
+                 power cuts, failing syncs, full disks, flipped bits, kills and races at full size
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         Some("run") => run(&args[1..]),
         Some("dashboard") => dashboard::build().map(|()| ExitCode::SUCCESS),
         Some("test") => test::run(&args[1..]),
+        Some("torture") => torture::run(&args[1..]),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -184,26 +184,35 @@ pub fn encode_hashes(out: &mut Vec<u8>, salt: u64, durable: u64, created_ns: i64
 
 /// Reads the record at the beginning of `bytes`; gives it with the length it takes, padding included.
 pub fn decode_record(bytes: &[u8], salt: u64) -> Result<(Record<'_>, usize), Invalid> {
-    let fixed = bytes.get(..RECORD_FIXED_BYTES).ok_or(Invalid::Damaged)?;
-    if fixed[..4] != RECORD_MAGIC {
-        return Err(Invalid::Damaged);
-    }
-    let header_len = usize::from(u16::from_le_bytes([fixed[12], fixed[13]]));
-    let header = bytes.get(..header_len).ok_or(Invalid::Damaged)?;
-    if header_len < RECORD_FIXED_BYTES || u32_at(header, 4) != header_crc(header, salt) {
-        return Err(Invalid::Damaged);
-    }
+    let header = whole_header(bytes, salt).ok_or(Invalid::Damaged)?;
     if header[8] != VERSION {
         return Err(Invalid::Version(header[8]));
     }
-    let payload_len = u32_at(header, 16) as usize;
-    let payload = bytes.get(header_len..header_len + payload_len).ok_or(Invalid::Damaged)?;
-    if u32_at(header, 24) != crc32c::crc32c(payload) {
+    let payload = payload_of(header, bytes).ok_or(Invalid::Damaged)?;
+    if payload_crc(header) != crc32c::crc32c(payload) {
         return Err(Invalid::Damaged);
     }
     let body = decode_body(header, payload).ok_or(Invalid::Damaged)?;
-    let len = (header_len + payload_len).next_multiple_of(ALIGNMENT);
+    let len = (header.len() + payload.len()).next_multiple_of(ALIGNMENT);
     Ok((Record { durable: u64_at(header, 40), body }, len))
+}
+
+/// The header at the beginning of `bytes` if its checksum holds.
+pub fn whole_header(bytes: &[u8], salt: u64) -> Option<&[u8]> {
+    let fixed = bytes.get(..RECORD_FIXED_BYTES)?;
+    let header_len = usize::from(u16::from_le_bytes([fixed[12], fixed[13]]));
+    let header = bytes.get(..header_len).filter(|_| fixed[..4] == RECORD_MAGIC)?;
+    (header_len >= RECORD_FIXED_BYTES && u32_at(header, 4) == header_crc(header, salt)).then_some(header)
+}
+
+/// The bytes behind a header that it says are its payload; `None` where there are fewer.
+pub fn payload_of<'a>(header: &[u8], bytes: &'a [u8]) -> Option<&'a [u8]> {
+    bytes.get(header.len()..)?.get(..u32_at(header, 16) as usize)
+}
+
+/// What the checksum of a header's payload is.
+pub fn payload_crc(header: &[u8]) -> u32 {
+    u32_at(header, 24)
 }
 
 fn decode_body<'a>(header: &[u8], payload: &'a [u8]) -> Option<RecordBody<'a>> {

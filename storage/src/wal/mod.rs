@@ -3,6 +3,7 @@
 //! Never decides what a record means: it stores OTLP bytes and gives them back.
 
 mod format;
+mod mend;
 mod reader;
 mod writer;
 

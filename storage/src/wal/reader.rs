@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::format::{ALIGNMENT, Invalid, Record, RecordBody, SEGMENT_HEADER_BYTES, SegmentHeader, decode_record};
+use super::mend::mend;
 use super::{SUFFIX, UNFINISHED_SUFFIX, WalError, segment_path};
 use crate::fs::FileSystem;
 
@@ -132,13 +133,24 @@ impl Scanner<'_> {
     fn records(&mut self, path: &Path, bytes: &[u8], salt: u64, newest: bool) -> Result<usize, WalError> {
         let mut at = SEGMENT_HEADER_BYTES;
         let mut head_read = false;
+        let mut mended;
         while at < bytes.len() {
-            let (record, len) = match decode_record(&bytes[at..], salt) {
+            let mut found = decode_record(&bytes[at..], salt);
+            if found == Err(Invalid::Damaged) {
+                if head_read && is_zero(&bytes[at..]) {
+                    break;
+                }
+                mended = mend(&bytes[at..], salt);
+                if let Some(record) = &mended {
+                    found = decode_record(record, salt);
+                    self.damage(path, at, record.len());
+                }
+            }
+            let (record, len) = match found {
                 Ok(found) => found,
                 Err(Invalid::Version(version)) => {
                     return Err(WalError::UnknownVersion { path: path.to_owned(), offset: at as u64, version });
                 }
-                Err(Invalid::Damaged) if head_read && is_zero(&bytes[at..]) => break,
                 Err(Invalid::Damaged) => {
                     let next = next_record(bytes, at, salt);
                     // The head was synced before the segment got its name; a request is synced before any record says so.

@@ -162,6 +162,10 @@ impl FlushTarget for Cut {
         self.lake.flushed_sequence()
     }
 
+    fn settled_sequence(&self) -> u64 {
+        self.lake.settled_sequence()
+    }
+
     fn view(&self) -> Arc<LakeView> {
         self.lake.view()
     }

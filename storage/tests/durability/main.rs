@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+mod flips;
 mod harness;
 mod power;
 mod real;

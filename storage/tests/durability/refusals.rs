@@ -129,14 +129,15 @@ async fn failing_flushes_push_back_and_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bit_flip_in_an_older_segment_is_quarantined_and_told() {
+async fn damage_to_an_older_segment_is_quarantined_and_told() {
     // Where the flip is, the places reported, the requests lost: the segment's header, which has a copy; its hashes, which
     // later segments have too; three records.
     for (offset, damaged, lost) in [(20, 0, 0), (4200, 1, 0), (5000, 1, 1), (5500, 1, 1), (6000, 1, 1)] {
         let mut place = Place::new();
         fill(&place).await;
         place.disk = place.disk.restart(Loss::All);
-        place.disk.corrupt(&segment(&place, 2), |bytes| bytes[offset] ^= 4);
+        // One wrong bit alone would be put right.
+        place.disk.corrupt(&segment(&place, 2), |bytes| bytes[offset] ^= 0xFF);
         let store = place.open().await.unwrap();
         let status = store.status();
         let rows = place.rows(&store);
@@ -167,7 +168,7 @@ async fn damage_to_what_was_acknowledged_is_told_from_a_torn_tail_in_the_newest_
     }
     place = after_cut(place, store);
     // The first of four records; those after it say that it was synced.
-    place.disk.corrupt(&segment(&place, 1), |bytes| bytes[4096 + 80 + 40] ^= 1);
+    place.disk.corrupt(&segment(&place, 1), |bytes| bytes[4096 + 80 + 40] ^= 0xFF);
     let store = place.open().await.unwrap();
     assert_eq!(store.status().recovery.damage.len(), 1);
     assert_eq!(store.status().recovery.missing, 1);

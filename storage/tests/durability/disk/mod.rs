@@ -166,6 +166,26 @@ impl Disk {
         inode.durable.clone_from(&inode.live);
     }
 
+    /// A file's bytes as they are read.
+    pub fn bytes(&self, path: &Path) -> Vec<u8> {
+        let state = self.state();
+        let Some(Node::File(inode)) = state.live.get(path) else { panic!("{} is a file", path.display()) };
+        state.inodes[inode].live.clone()
+    }
+
+    /// The same disk under another root.
+    pub fn moved(self, from: &Path, to: &Path) -> Self {
+        {
+            let mut state = self.state();
+            let moved = |names: &BTreeMap<PathBuf, Node>| {
+                names.iter().map(|(path, node)| (to.join(path.strip_prefix(from).unwrap()), *node)).collect()
+            };
+            (state.live, state.durable) = (moved(&state.live), moved(&state.durable));
+            state.root = to.to_owned();
+        }
+        self
+    }
+
     pub fn names(&self, dir: &Path) -> Vec<String> {
         self.list(dir).unwrap()
     }
