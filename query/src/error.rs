@@ -18,6 +18,8 @@ pub enum QueryError {
     DeadlineExceeded { deadline_ms: u64 },
     #[error("the query needs more memory than its share: {message}")]
     MemoryExceeded { message: String },
+    #[error("the disk has no room for what the query has to put aside")]
+    SpillFull,
     #[error("{0} queries are already running")]
     Overloaded(usize),
     #[error("{0}")]
@@ -59,6 +61,7 @@ impl QueryError {
             Self::NotFound { .. } => "not_found",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::MemoryExceeded { .. } => "memory_exceeded",
+            Self::SpillFull => "spill_full",
             Self::Overloaded(_) => "overloaded",
             Self::Forbidden(_) => "forbidden",
             Self::NotImplemented { .. } => "not_implemented",
@@ -72,6 +75,7 @@ impl QueryError {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::MemoryExceeded { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::SpillFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
@@ -81,7 +85,10 @@ impl QueryError {
 
     /// Whether the same request may succeed a little later.
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::Overloaded(_) | Self::DeadlineExceeded { .. } | Self::MemoryExceeded { .. })
+        matches!(
+            self,
+            Self::Overloaded(_) | Self::DeadlineExceeded { .. } | Self::MemoryExceeded { .. } | Self::SpillFull
+        )
     }
 
     pub fn hint(&self) -> Option<&str> {
@@ -91,6 +98,7 @@ impl QueryError {
             }
             Self::DeadlineExceeded { .. } => Some("narrow the window or the filter"),
             Self::MemoryExceeded { .. } => Some("narrow the window, group by fewer columns, or add a LIMIT"),
+            Self::SpillFull => Some("make room on the data folder's disk, or narrow the window or add a LIMIT"),
             Self::Overloaded(_) => Some("try again in a moment"),
             _ => None,
         }
@@ -110,6 +118,9 @@ impl From<arrow::error::ArrowError> for QueryError {
 }
 
 fn classify(error: &DataFusionError) -> QueryError {
+    if finds_no_room(error) {
+        return QueryError::SpillFull;
+    }
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
         DataFusionError::Shared(inner) => classify(inner),
@@ -130,6 +141,13 @@ fn classify(error: &DataFusionError) -> QueryError {
         }
         other => QueryError::internal(other.strip_backtrace()),
     }
+}
+
+/// Whether a full disk is at the bottom of it. Queries write nothing but what they spill.
+fn finds_no_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::{Error, ErrorKind};
+    let full = |e: &Error| matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    std::iter::successors(Some(error), |error| error.source()).any(|e| e.downcast_ref().is_some_and(full))
 }
 
 fn classify_arrow(error: &arrow::error::ArrowError) -> QueryError {

@@ -37,6 +37,11 @@ pub struct LakeView {
 }
 
 impl LakeView {
+    /// The files of all tenants and tables, in no order.
+    pub fn all_files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.tables.values().flatten().flat_map(|files| files.iter())
+    }
+
     /// The files of a table; none for a tenant without any.
     pub fn files(&self, tenant: &TenantId, table: impl Into<TableName>) -> Arc<Vec<Arc<DataFile>>> {
         self.tables.get(tenant).map(|tables| Arc::clone(&tables[table.into().index()])).unwrap_or_default()
@@ -84,6 +89,7 @@ pub struct Lake {
     data_path: PathBuf,
     epoch: u64,
     flushed_sequence: AtomicU64,
+    settled_sequence: AtomicU64,
     view: ArcSwap<LakeView>,
     /// Held through a flush: flushes follow one another.
     catalog: Arc<Mutex<Catalog>>,
@@ -106,12 +112,22 @@ impl Lake {
         fs.create_dir(&data_path).map_err(io("create", &data_path))?;
         let mut catalog = Catalog::open(&dir.join("catalog.sqlite"), &data_path, WRITER).await?;
         fs.sync_dir(&dir).map_err(io("sync", &dir))?;
-        remove_torn_files(&*fs, &data_path, &catalog.referenced_paths().await?)?;
+        // Read, and with that checked, before anything is removed by what the catalog says.
         let view = catalog.load_view(&data_path).await?;
+        let referenced = catalog.referenced_paths().await?;
+        if let Some(file) = view.all_files().find(|file| !is_referenced(file, &data_path, &referenced)) {
+            return Err(LakeError::Corrupt(format!(
+                "the folders of data file {} have other names",
+                file.path.display()
+            )));
+        }
+        remove_torn_files(&*fs, &data_path, &referenced)?;
+        let settled = if catalog.settle().await? { catalog.flushed_sequence } else { 0 };
         Ok(Self {
             fs,
             epoch: catalog.epoch,
             flushed_sequence: AtomicU64::new(catalog.flushed_sequence),
+            settled_sequence: AtomicU64::new(settled),
             view: ArcSwap::from_pointee(view),
             catalog: Arc::new(Mutex::new(catalog)),
             data_path,
@@ -121,6 +137,12 @@ impl Lake {
     /// The sequence up to which the log is in the files.
     pub fn flushed_sequence(&self) -> u64 {
         self.flushed_sequence.load(Ordering::Acquire)
+    }
+
+    /// The sequence up to which the log is in the files beyond doubt: not only committed, but in the catalog file itself. A
+    /// damaged log of SQLite's takes back what was committed since, and then the log has it.
+    pub fn settled_sequence(&self) -> u64 {
+        self.settled_sequence.load(Ordering::Acquire)
     }
 
     /// How often this lake has been opened for writing, this time included.
@@ -155,6 +177,11 @@ impl Lake {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let files = files?;
         let committed = catalog.commit(first, through, &files).await?;
+        match catalog.settle().await {
+            Ok(true) => self.settled_sequence.store(through, Ordering::Release),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the catalog's log is kept until the next flush"),
+        }
         let current = self.view();
         if committed.parent != current.id {
             return self.reload(&mut catalog).await;
@@ -183,6 +210,11 @@ impl Lake {
     }
 }
 
+fn is_referenced(file: &DataFile, data_path: &Path, referenced: &std::collections::HashSet<String>) -> bool {
+    let relative = file.path.strip_prefix(data_path).ok().and_then(Path::to_str);
+    relative.is_some_and(|path| referenced.contains(path))
+}
+
 /// The view after a commit: the files before it and the new ones.
 fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>) -> LakeView {
     let mut view = LakeView { id: committed.snapshot, tables: before.tables.clone() };
@@ -197,6 +229,7 @@ fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>)
             min_timestamp_ns: file.min_timestamp_ns,
             max_timestamp_ns: file.max_timestamp_ns,
             trace_filter: file.trace_filter,
+            checksums: file.checksums,
         }));
     }
     view

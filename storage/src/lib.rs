@@ -2,6 +2,7 @@
 //! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
 
 mod catalog;
+mod checksum;
 mod dedup;
 pub mod fs;
 pub mod lake;
@@ -16,6 +17,7 @@ mod trace_filter;
 mod views;
 mod wal;
 
+pub use checksum::{Checksums, ReadError, VerifiedFile};
 pub use lake::{Lake, LakeError, LakeView, SealedBatch};
 pub use lock::LockError;
 pub use memtable::{MemtableSize, batch_bytes};

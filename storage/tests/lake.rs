@@ -206,7 +206,7 @@ async fn change_catalog(dir: &Path, statement: &'static str) {
 #[tokio::test]
 async fn folders_that_it_would_misread_are_refused() {
     let cases: [(&'static str, &str); 4] = [
-        ("UPDATE orrery_format SET version = 3", "use a newer Orrery"),
+        ("UPDATE orrery_format SET version = 1000", "use a newer Orrery"),
         ("DROP TABLE orrery_format", "Orrery did not create"),
         (
             "UPDATE ducklake_column SET column_type = 'varchar' WHERE column_name = 'duration_ns'",
@@ -291,8 +291,12 @@ async fn rows_of_hundreds_of_hours_are_a_file_each() {
     assert_eq!(times_of(&reopened), times);
 }
 
-/// What makes a catalog of version 1 out of one of version 2: there was no table of alerts, and nothing kept for them.
-const TO_VERSION_1: [&str; 9] = [
+/// What makes a catalog of version 1 out of one of version 3: there was no table of alerts, nothing kept for them, and no
+/// checks.
+const TO_VERSION_1: [&str; 12] = [
+    "DROP TABLE orrery_file_check",
+    "DROP TABLE orrery_live_files",
+    "DROP TABLE orrery_writer_check",
     "DELETE FROM ducklake_column WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",
     "DELETE FROM ducklake_column_tag WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",
     "DELETE FROM ducklake_partition_info WHERE table_id IN (SELECT table_id FROM ducklake_table WHERE table_name = 'alerts')",

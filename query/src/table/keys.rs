@@ -3,12 +3,10 @@
 //! where it is in neither. Never guesses: where a file does not say, any key may be in it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use orrery_model::Scope;
-use orrery_storage::DataFile;
+use orrery_storage::{DataFile, VerifiedFile};
 use parking_lot::Mutex;
 use parquet::basic::{Encoding, PageType};
 use parquet::column::page::{Page, PageReader};
@@ -53,8 +51,7 @@ impl FileKeys {
         let known = Arc::clone(self);
         let reading = files.clone();
         let keys =
-            tokio::task::spawn_blocking(move || reading.iter().map(|file| known.of(&file.path)).collect::<Vec<_>>())
-                .await;
+            tokio::task::spawn_blocking(move || reading.iter().map(|file| known.of(file)).collect::<Vec<_>>()).await;
         let Ok(keys) = keys else { return vec![(Lacking(Vec::new()), files)] };
         let mut groups: Vec<(Lacking, Vec<Arc<DataFile>>)> = Vec::new();
         for (file, keys) in files.into_iter().zip(keys) {
@@ -70,23 +67,23 @@ impl FileKeys {
         groups
     }
 
-    fn of(&self, path: &Path) -> Arc<Keys> {
-        if let Some(keys) = self.known.lock().get(path) {
+    fn of(&self, file: &Arc<DataFile>) -> Arc<Keys> {
+        if let Some(keys) = self.known.lock().get(&file.path) {
             return Arc::clone(keys);
         }
         // A file that cannot be read here fails the scan itself, with a better error.
-        let keys = Arc::new(read(path).unwrap_or_default());
+        let keys = Arc::new(read(file).unwrap_or_default());
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED_FILES {
             known.clear();
         }
-        known.insert(path.to_owned(), Arc::clone(&keys));
+        known.insert(file.path.clone(), Arc::clone(&keys));
         keys
     }
 }
 
-fn read(path: &Path) -> Result<Keys> {
-    let file = Arc::new(File::open(path)?);
+fn read(file: &Arc<DataFile>) -> Result<Keys> {
+    let file = Arc::new(VerifiedFile::open(file)?);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(file.as_ref())?;
     let mut keys = Keys::default();
     for scope in Scope::ALL {
@@ -96,7 +93,7 @@ fn read(path: &Path) -> Result<Keys> {
 }
 
 /// The keys of a map column, `None` where a row group does not tell them all in a dictionary.
-fn of_map(file: &Arc<File>, metadata: &ParquetMetaData, map: &str) -> Result<Option<BTreeSet<String>>> {
+fn of_map(file: &Arc<VerifiedFile>, metadata: &ParquetMetaData, map: &str) -> Result<Option<BTreeSet<String>>> {
     let schema = metadata.file_metadata().schema_descr();
     let is_key = |i: &usize| matches!(schema.column(*i).path().parts(), [root, _, key] if root == map && key == "key");
     let Some(index) = (0..schema.num_columns()).find(is_key) else { return Ok(None) };

@@ -3,6 +3,7 @@
 
 mod keys;
 mod prune;
+mod reader;
 mod receipt;
 
 pub(crate) use keys::FileKeys;
@@ -21,7 +22,6 @@ use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -37,11 +37,9 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{Scope, Table, TableName, table};
 use orrery_storage::{DataFile, TableSnapshot};
+use reader::VerifiedReaders;
 
 use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
-
-/// Bytes before the footer that are read with it: the page indexes.
-const INDEX_BYTES: usize = 64 << 10;
 
 /// A table of the lake within one session.
 #[derive(Clone, Debug)]
@@ -166,17 +164,14 @@ impl LakeTable {
         }
         let url = ObjectStoreUrl::local_filesystem();
         let runtime = state.runtime_env();
-        let reader = CachedParquetFileReaderFactory::new(
-            runtime.object_store(&url)?,
-            runtime.cache_manager.get_file_metadata_cache(),
-        );
+        let readers = VerifiedReaders::new(runtime.cache_manager.get_file_metadata_cache());
         let options = datafusion::config::TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..Default::default()
         };
         let source = ParquetSource::new(Arc::clone(&self.table.schema))
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(reader));
+            .with_parquet_file_reader_factory(Arc::new(readers));
         let listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
         let groups = FileGroup::new(listed).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
@@ -198,10 +193,10 @@ impl LakeTable {
             e_tag: None,
             version: None,
         };
-        let hint = usize::try_from(file.footer_bytes).unwrap_or(usize::MAX).saturating_add(INDEX_BYTES);
-        Ok(PartitionedFile::new_from_meta(meta)
-            .with_metadata_size_hint(hint.min(usize::try_from(file.size_bytes).unwrap_or(usize::MAX)))
-            .with_statistics(Arc::new(self.statistics_of(std::slice::from_ref(file)))))
+        let mut listed = PartitionedFile::new_from_meta(meta)
+            .with_statistics(Arc::new(self.statistics_of(std::slice::from_ref(file))));
+        listed.extensions.insert_arc(Arc::clone(file));
+        Ok(listed)
     }
 
     /// Exact rows, and exact ends of `timestamp`: what answers `count(*)` and `max(timestamp)` unread.

@@ -5,8 +5,10 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use orrery_model::{SnapshotId, TenantId, table};
 use sqlx::{Connection, Row, SqliteConnection};
 
+use super::check::{self, FileFacts};
 use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, create_schema, create_tables, field_id};
 use super::{Catalog, Head, database};
+use crate::TraceFilter;
 use crate::lake::LakeError;
 use crate::parquet::{ColumnRange, WrittenFile};
 
@@ -105,19 +107,12 @@ impl Catalog {
     ) -> Result<Committed, LakeError> {
         let fail = database("commit a flush");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&fail)?;
-        let moved = sqlx::query(
-            "UPDATE orrery_writer SET flushed_sequence = $1 WHERE writer = $2 AND epoch = $3 AND flushed_sequence < $4",
-        )
-        .bind(through.cast_signed())
-        .bind(&self.writer)
-        .bind(self.epoch.cast_signed())
-        .bind(first.cast_signed())
-        .execute(&mut *transaction)
-        .await
-        .map_err(&fail)?;
-        if moved.rows_affected() != 1 {
-            return Err(LakeError::Fenced { writer: self.writer.clone(), epoch: self.epoch });
+        let epoch = self.epoch.cast_signed();
+        match check::writer(&mut transaction, &self.writer).await? {
+            Some((e, flushed)) if e == epoch && flushed < first.cast_signed() => {}
+            _ => return Err(LakeError::Fenced { writer: self.writer.clone(), epoch: self.epoch }),
         }
+        check::set_writer(&mut transaction, &self.writer, epoch, through.cast_signed()).await.map_err(&fail)?;
 
         let head = head(&mut transaction).await.map_err(&fail)?;
         let mut change = Change::new(head);
@@ -158,12 +153,8 @@ impl Catalog {
 
     /// The watermark as the database has it: what tells whether a commit whose end was not seen has happened.
     pub(crate) async fn read_watermark(&mut self) -> Result<u64, LakeError> {
-        let found: i64 = sqlx::query_scalar("SELECT flushed_sequence FROM orrery_writer WHERE writer = $1")
-            .bind(&self.writer)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(database("read the watermark"))?;
-        self.flushed_sequence = found.cast_unsigned();
+        let (_, flushed) = check::writer(&mut self.connection, &self.writer).await?.unwrap_or_default();
+        self.flushed_sequence = flushed.cast_unsigned();
         Ok(self.flushed_sequence)
     }
 }
@@ -214,14 +205,26 @@ async fn insert_file(
             .await?;
     }
     insert_statistics(connection, file_id, ids.table_id, file).await?;
-    if let Some(filter) = &file.trace_filter {
+    let filter = file.trace_filter.as_ref().map(TraceFilter::to_bytes);
+    if let Some(filter) = &filter {
         sqlx::query("INSERT INTO orrery_trace_filter VALUES ($1, $2)")
             .bind(file_id)
-            .bind(filter.to_bytes())
-            .execute(connection)
+            .bind(filter)
+            .execute(&mut *connection)
             .await?;
     }
-    Ok(())
+    let facts = FileFacts {
+        id: file_id,
+        path: file.relative_path.clone(),
+        rows,
+        size_bytes: size,
+        footer_bytes: file.footer_bytes.cast_signed(),
+        min_timestamp: Some(timestamp_text(file.min_timestamp_ns)),
+        max_timestamp: Some(timestamp_text(file.max_timestamp_ns)),
+        filter,
+        checksums: file.checksums,
+    };
+    facts.insert(connection, file.tenant.as_str(), file.table).await
 }
 
 /// The statistics of the columns that rule files out. A column without a row is one that DuckDB knows nothing of, and

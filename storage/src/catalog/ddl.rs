@@ -3,7 +3,7 @@
 
 /// The version of the whole format (catalog use, file names, Parquet layout, filters), see FORMAT.md. A catalog with a
 /// greater one is refused.
-pub(crate) const FORMAT_VERSION: i64 = 2;
+pub(crate) const FORMAT_VERSION: i64 = 3;
 
 /// <https://ducklake.select/docs/stable/specification/tables/overview>
 pub(crate) const DUCKLAKE: &str = r#"
@@ -52,4 +52,13 @@ CREATE TABLE orrery_alert_state(rule VARCHAR NOT NULL, fingerprint VARCHAR NOT N
 CREATE TABLE orrery_alert_group(name VARCHAR PRIMARY KEY, last_evaluation BIGINT NOT NULL);
 CREATE TABLE orrery_alert_history(id INTEGER PRIMARY KEY AUTOINCREMENT, transition VARCHAR NOT NULL);
 CREATE TABLE orrery_alert_notification(name VARCHAR PRIMARY KEY, state VARCHAR NOT NULL);
+";
+
+/// Checks of the files' bytes and rows, of all live files together, and of the writers' rows. Since
+/// version 3.
+pub(crate) const CHECKS: &str = "
+CREATE TABLE orrery_file_check(data_file_id BIGINT PRIMARY KEY, tail_offset BIGINT, tail_crc BIGINT, row_check BIGINT NOT NULL);
+CREATE TABLE orrery_live_files(files BIGINT NOT NULL, check_sum BIGINT NOT NULL);
+INSERT INTO orrery_live_files VALUES (0, 0);
+CREATE TABLE orrery_writer_check(writer VARCHAR PRIMARY KEY, row_check BIGINT NOT NULL);
 ";

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use orrery_model::{SnapshotId, TableName, TenantId, table};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, Row};
 
+use super::check::{FileFacts, Total, damaged};
 use super::commit::head;
 use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, field_id};
 use super::{Catalog, database};
@@ -90,30 +90,46 @@ impl Catalog {
     /// All live data files with what rules them out, at the newest snapshot.
     pub(crate) async fn load_view(&mut self, data_path: &Path) -> Result<LakeView, LakeError> {
         let fail = database("read the data files");
-        let id = SnapshotId(head(&mut self.connection).await.map_err(&fail)?.snapshot_id);
+        // One moment of the catalog: what another writer commits meanwhile is not in half of it.
+        let mut transaction = self.connection.begin().await.map_err(&fail)?;
+        let id = SnapshotId(head(&mut transaction).await.map_err(&fail)?.snapshot_id);
+        let mut total = Total::default();
         let mut tables = HashMap::with_capacity(self.tenants.len());
         for (tenant, ids) in self.tenants.clone() {
             let mut of_tenant: [Arc<Vec<Arc<DataFile>>>; TableName::COUNT] = Default::default();
             for table in TableName::ALL {
-                let rows = sqlx::query(
-                    "SELECT f.data_file_id, f.path, f.record_count, f.file_size_bytes, f.footer_size, s.min_value,
-                            s.max_value, b.filter
-                     FROM ducklake_data_file f
-                     LEFT JOIN ducklake_file_column_stats s ON s.data_file_id = f.data_file_id AND s.column_id = $2
-                     LEFT JOIN orrery_trace_filter b ON b.data_file_id = f.data_file_id
-                     WHERE f.table_id = $1 AND f.end_snapshot IS NULL ORDER BY f.data_file_id",
-                )
-                .bind(ids.table(table).table_id)
-                .bind(timestamp_id(table))
-                .fetch_all(&mut self.connection)
-                .await
-                .map_err(&fail)?;
+                let rows = sqlx::query(FileFacts::SELECT)
+                    .bind(ids.table(table).table_id)
+                    .bind(timestamp_id(table))
+                    .fetch_all(&mut *transaction)
+                    .await
+                    .map_err(&fail)?;
                 let folder = data_path.join(tenant.as_str()).join(table.as_str());
-                let files: Result<Vec<_>, _> = rows.iter().map(|row| read_file(row, &folder).map(Arc::new)).collect();
-                of_tenant[table.index()] = Arc::new(files?);
+                let mut files = Vec::with_capacity(rows.len());
+                for row in &rows {
+                    let (facts, check) = FileFacts::read(row).map_err(database("read a data file"))?;
+                    let found = facts.check(tenant.as_str(), table);
+                    if check != Some(found) {
+                        let FileFacts { id, path, .. } = facts;
+                        return Err(damaged(format!(
+                            "what it says of data file {id}, {tenant}/{table}/{path}, has changed"
+                        )));
+                    }
+                    total.add(found);
+                    files.push(Arc::new(data_file(facts, &folder)?));
+                }
+                of_tenant[table.index()] = Arc::new(files);
             }
             tables.insert(tenant, of_tenant);
         }
+        let committed = Total::committed(&mut transaction).await.map_err(&fail)?;
+        if committed != total {
+            return Err(damaged(format!(
+                "of {} data files that were committed it has {}",
+                committed.files, total.files
+            )));
+        }
+        transaction.rollback().await.map_err(&fail)?;
         Ok(LakeView { id, tables })
     }
 
@@ -131,25 +147,20 @@ impl Catalog {
     }
 }
 
-fn timestamp_id(name: TableName) -> i64 {
+pub(super) fn timestamp_id(name: TableName) -> i64 {
     let table = table(name);
     field_id(table.schema.field(table.index_of("timestamp")))
 }
 
-fn read_file(row: &SqliteRow, folder: &Path) -> Result<DataFile, LakeError> {
-    let fail = database("read a data file");
-    let id: i64 = row.try_get(0).map_err(&fail)?;
-    let path: String = row.try_get(1).map_err(&fail)?;
-    let number = |index: usize| row.try_get::<i64, _>(index).map(i64::cast_unsigned).map_err(&fail);
-    let time = |index: usize| -> Result<i64, LakeError> {
-        let text: Option<String> = row.try_get(index).map_err(&fail)?;
-        text.as_deref()
-            .and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP_FORMAT).ok())
+fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
+    let id = facts.id;
+    let time = |text: Option<&String>| -> Result<i64, LakeError> {
+        text.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP_FORMAT).ok())
             .and_then(|time| time.and_utc().timestamp_nanos_opt())
             .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has no range of timestamps")))
     };
-    let filter: Option<Vec<u8>> = row.try_get(7).map_err(&fail)?;
-    let trace_filter = filter
+    let trace_filter = facts
+        .filter
         .map(|bytes| {
             TraceFilter::from_bytes(&bytes)
                 .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has a damaged trace filter")))
@@ -157,12 +168,13 @@ fn read_file(row: &SqliteRow, folder: &Path) -> Result<DataFile, LakeError> {
         .transpose()?;
     Ok(DataFile {
         id,
-        path: folder.join(path),
-        size_bytes: number(3)?,
-        footer_bytes: number(4)?,
-        rows: number(2)?,
-        min_timestamp_ns: time(5)?,
-        max_timestamp_ns: time(6)?,
+        path: folder.join(facts.path),
+        size_bytes: facts.size_bytes.cast_unsigned(),
+        footer_bytes: facts.footer_bytes.cast_unsigned(),
+        rows: facts.rows.cast_unsigned(),
+        min_timestamp_ns: time(facts.min_timestamp.as_ref())?,
+        max_timestamp_ns: time(facts.max_timestamp.as_ref())?,
         trace_filter,
+        checksums: facts.checksums,
     })
 }

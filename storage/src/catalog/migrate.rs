@@ -4,8 +4,10 @@
 use orrery_model::{TableName, TenantId};
 use sqlx::{Connection, Row, SqliteConnection};
 
+use super::check::{self, FileFacts};
 use super::commit::{Change, head};
 use super::ddl::{self, FORMAT_VERSION};
+use super::load::timestamp_id;
 use super::{Catalog, database, tables};
 use crate::lake::LakeError;
 
@@ -21,6 +23,7 @@ impl Catalog {
         for from in version..FORMAT_VERSION {
             let step = match from {
                 1 => add_alerts(&mut transaction, &mut change).await,
+                2 => add_checks(&mut transaction).await,
                 _ => unreachable!("every version below the newest has a step"),
             };
             step.map_err(&fail)?;
@@ -52,6 +55,34 @@ async fn add_alerts(connection: &mut SqliteConnection, change: &mut Change) -> R
         let (schema_id, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         let Ok(tenant) = TenantId::new(&name) else { continue };
         tables::create_table(connection, change, &tenant, schema_id, TableName::Alerts).await?;
+    }
+    Ok(())
+}
+
+/// To version 3: what the catalog says of files and writers is taken for true, and checked from then on. The files' bytes
+/// have no sums.
+async fn add_checks(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(ddl::CHECKS).execute(&mut *connection).await?;
+    let tables = sqlx::query(
+        "SELECT t.table_id, s.schema_name, t.table_name FROM ducklake_table t
+         JOIN ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL WHERE t.end_snapshot IS NULL",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in tables {
+        let (id, tenant, name): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Some(table) = TableName::from_name(&name) else { continue };
+        let files =
+            sqlx::query(FileFacts::SELECT).bind(id).bind(timestamp_id(table)).fetch_all(&mut *connection).await?;
+        for file in &files {
+            FileFacts::read(file)?.0.insert(connection, &tenant, table).await?;
+        }
+    }
+    let writers =
+        sqlx::query("SELECT writer, epoch, flushed_sequence FROM orrery_writer").fetch_all(&mut *connection).await?;
+    for row in &writers {
+        let (writer, epoch, flushed): (String, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        check::set_writer(connection, &writer, epoch, flushed).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The DuckLake catalog in SQLite: opens it, gives what is in it, and commits flushes. One database transaction is the
 //! only commit point of the lake. Never touches a data file.
 
+mod check;
 mod commit;
 mod ddl;
 mod load;
@@ -61,6 +62,16 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Moves what is committed from SQLite's log into the catalog file, durably; gives whether all of it is there. While
+    /// another program reads an older state it is not, and is tried again.
+    pub(crate) async fn settle(&mut self) -> Result<bool, LakeError> {
+        let fail = database("settle the catalog");
+        let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut self.connection).await.map_err(&fail)?;
+        let (busy, pages, moved): (i64, i64, i64) =
+            (row.try_get(0).map_err(&fail)?, row.try_get(1).map_err(&fail)?, row.try_get(2).map_err(&fail)?);
+        Ok(busy == 0 && pages == moved)
+    }
+
     /// Leaves the catalog to the next one to open it; committed work is safe without.
     pub(crate) async fn close(self) -> Result<(), LakeError> {
         self.connection.close().await.map_err(database("close the catalog"))
@@ -80,6 +91,7 @@ impl Catalog {
         sqlx::raw_sql(ddl::DUCKLAKE).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::raw_sql(ddl::ORRERY).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::raw_sql(ddl::ALERTS).execute(&mut *transaction).await.map_err(&fail)?;
+        sqlx::raw_sql(ddl::CHECKS).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::query("INSERT INTO orrery_format VALUES ($1)")
             .bind(FORMAT_VERSION)
             .execute(&mut *transaction)
@@ -139,16 +151,10 @@ impl Catalog {
         .execute(&mut *transaction)
         .await
         .map_err(&fail)?;
-        let row = sqlx::query(
-            "INSERT INTO orrery_writer VALUES ($1, 1, 0)
-             ON CONFLICT (writer) DO UPDATE SET epoch = epoch + 1 RETURNING epoch, flushed_sequence",
-        )
-        .bind(&self.writer)
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(&fail)?;
-        self.epoch = row.try_get::<i64, _>(0).map_err(&fail)?.cast_unsigned();
-        self.flushed_sequence = row.try_get::<i64, _>(1).map_err(&fail)?.cast_unsigned();
+        let (epoch, flushed_sequence) = check::writer(&mut transaction, &self.writer).await?.unwrap_or_default();
+        check::set_writer(&mut transaction, &self.writer, epoch + 1, flushed_sequence).await.map_err(&fail)?;
+        self.epoch = (epoch + 1).cast_unsigned();
+        self.flushed_sequence = flushed_sequence.cast_unsigned();
         transaction.commit().await.map_err(&fail)
     }
 }

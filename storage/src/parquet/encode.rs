@@ -18,6 +18,7 @@ use super::order::Run;
 use super::properties::writer_properties;
 use super::tokens::{SectionFilters, TokenBuilder, TokenPlaces};
 use super::{ColumnRange, ColumnStatistics, io};
+use crate::checksum::Checksums;
 use crate::fs::{Appender, File, FileSystem};
 use crate::lake::LakeError;
 use crate::trace_filter::{self, TraceFilter};
@@ -33,6 +34,7 @@ pub(crate) struct Encoded {
     pub(crate) file: Box<dyn File>,
     pub(crate) size_bytes: u64,
     pub(crate) footer_bytes: u64,
+    pub(crate) checksums: Option<Checksums>,
     pub(crate) columns: Vec<ColumnStatistics>,
     pub(crate) trace_filter: Option<TraceFilter>,
 }
@@ -74,8 +76,9 @@ pub(crate) fn write_run(
     if let Some(places) = places {
         places.finish(&mut writer);
     }
-    let metadata = writer.close().map_err(fail)?;
+    let metadata = finish(path, writer)?;
     Ok(Encoded {
+        checksums: appender.checksums(),
         size_bytes: appender.written(),
         footer_bytes: footer_bytes(&appender).map_err(io("read the footer of", path))?,
         columns: column_statistics(table, &gather, run, &metadata),
@@ -91,6 +94,17 @@ pub(crate) fn create(fs: &dyn FileSystem, path: &Path) -> Result<Appender, LakeE
         created => created,
     };
     Ok(Appender::new(created.map_err(io("create", path))?))
+}
+
+/// Writes the sums of the columns, the page indexes and the footer.
+pub(crate) fn finish(
+    path: &Path,
+    mut writer: SerializedFileWriter<&mut Appender>,
+) -> Result<ParquetMetaData, LakeError> {
+    writer.flush().map_err(io("write", path))?;
+    let table = writer.inner_mut().end_blocks();
+    writer.write_all(&table).map_err(io("write", path))?;
+    writer.close().map_err(|source| LakeError::Parquet { path: path.to_owned(), source })
 }
 
 /// The encoded columns of each row group, and its token filters where the table has bodies.

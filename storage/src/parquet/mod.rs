@@ -17,6 +17,7 @@ use orrery_model::{TableName, TenantId};
 pub(crate) use name::FileName;
 
 use crate::TraceFilter;
+use crate::checksum::Checksums;
 use crate::fs::{File, FileSystem};
 use crate::lake::{LakeError, SealedBatch};
 
@@ -38,6 +39,7 @@ pub(crate) struct WrittenFile {
     /// Of the columns that prune.
     pub(crate) columns: Vec<ColumnStatistics>,
     pub(crate) trace_filter: Option<TraceFilter>,
+    pub(crate) checksums: Option<Checksums>,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,7 @@ fn write_groups(
                 max_timestamp_ns: run.max_timestamp_ns,
                 columns: encoded.columns,
                 trace_filter: encoded.trace_filter,
+                checksums: encoded.checksums,
             });
         }
     }

@@ -134,8 +134,8 @@ async fn flush_part(shared: &Shared, part: &Part) -> bool {
 
 /// Removes the log's segments that are in files altogether. What cannot be removed is tried again after the next flush.
 pub(super) async fn drop_segments(shared: &Shared, wal: &Arc<Wal<Ticket>>) {
-    let (wal, flushed) = (Arc::clone(wal), shared.target.flushed_sequence());
-    if let Err(error) = blocking(move || wal.drop_through(flushed)).await {
+    let (wal, settled) = (Arc::clone(wal), shared.target.settled_sequence());
+    if let Err(error) = blocking(move || wal.drop_through(settled)).await {
         tracing::error!(%error, "cannot remove a flushed segment of the log");
     }
 }

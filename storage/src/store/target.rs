@@ -12,6 +12,10 @@ use crate::lake::{Lake, LakeView, SealedBatch};
 pub trait FlushTarget: Send + Sync + 'static {
     /// The sequence through which all is in files.
     fn flushed_sequence(&self) -> u64;
+    /// The sequence through which nothing needs the log any more, not even after damage to what was committed last.
+    fn settled_sequence(&self) -> u64 {
+        self.flushed_sequence()
+    }
     /// The files of the newest snapshot.
     fn view(&self) -> Arc<LakeView>;
     /// Puts the rows of `first..=through` and the new watermark into the files at once, or not at all. After an error the
@@ -27,6 +31,10 @@ pub trait FlushTarget: Send + Sync + 'static {
 impl FlushTarget for Lake {
     fn flushed_sequence(&self) -> u64 {
         Self::flushed_sequence(self)
+    }
+
+    fn settled_sequence(&self) -> u64 {
+        Self::settled_sequence(self)
     }
 
     fn view(&self) -> Arc<LakeView> {
