@@ -16,7 +16,7 @@ const MEMORY_FACTOR: u64 = 3;
 const BACKLOG_FACTOR: u64 = 10;
 /// Rows that are read ahead, rows on their way into a file, and the encoded file.
 const WORKING_FACTOR: u64 = 3;
-const WORKING_BYTES: u64 = 96 << 20;
+const WORKING_BYTES: u64 = 64 << 20;
 
 #[test]
 fn a_backlog_of_ten_times_the_memory_limit_is_read_within_the_limit() {
@@ -26,8 +26,12 @@ fn a_backlog_of_ten_times_the_memory_limit_is_read_within_the_limit() {
     let folder = Folder::new();
     let mut ledger = Ledger::new(SHAPE);
 
-    let hoard = ["--set", "storage.memtable=64GiB", "--set", "storage.flush_age=24h", "--set", "storage.min_free=1B"];
-    let server = Server::start(&folder, &hoard);
+    let settings = |memtable| {
+        // A segment is read whole.
+        let others = ["storage.flush_age=24h", "storage.min_free=1B", "storage.wal_segment=4MiB", memtable];
+        others.into_iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>()
+    };
+    let server = Server::start(&folder, &settings("storage.memtable=64GiB"));
     let mut backlog = 0;
     while backlog < BACKLOG_FACTOR * limit {
         assert_eq!(ledger.send_until_refused(&server.otlp_http, 50), None);
@@ -38,7 +42,7 @@ fn a_backlog_of_ten_times_the_memory_limit_is_read_within_the_limit() {
     server.kill();
 
     let memtable = format!("storage.memtable={memtable_mib}MiB");
-    let small = ["--set", &memtable, "--set", "storage.flush_age=24h", "--set", "storage.min_free=1B"];
+    let small = settings(memtable.as_str());
     let empty = Folder::new();
     let idle = peak_bytes(&Server::start(&empty, &small));
     let server = Server::start(&folder, &small);

@@ -17,6 +17,8 @@ use server::{Folder, Server, orrery};
 use torture::{Random, Torture};
 
 const VOLUME_MIB: usize = 48;
+/// With room for what a sort spills.
+const LARGE_VOLUME_MIB: usize = 384;
 /// About 100 KiB a request.
 const SHAPE: Shape = Shape { spans: 100, noise: 1000 };
 const MOST: usize = 2_000;
@@ -32,11 +34,10 @@ struct Volume {
 }
 
 impl Volume {
-    fn make(folder: &Folder) -> Result<Self, String> {
+    fn make(folder: &Folder, size_mib: usize) -> Result<Self, String> {
         let data = folder.data();
         fs::create_dir(&data).expect("a new folder");
-        let script =
-            format!("mount -t tmpfs -o size={VOLUME_MIB}m tmpfs \"$0\" && echo mounted && exec cat >/dev/null");
+        let script = format!("mount -t tmpfs -o size={size_mib}m tmpfs \"$0\" && echo mounted && exec cat >/dev/null");
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(&data)
@@ -108,9 +109,9 @@ impl Drop for Volume {
 }
 
 /// Runs on a new volume, unless the system does not permit one.
-fn on_a_volume(torture: Torture, run: impl FnOnce(&Folder, &Volume, &mut Random) -> String) {
+fn on_a_volume(torture: Torture, size_mib: usize, run: impl FnOnce(&Folder, &Volume, &mut Random) -> String) {
     let folder = Folder::new();
-    match Volume::make(&folder) {
+    match Volume::make(&folder, size_mib) {
         Ok(volume) => {
             let done = run(&folder, &volume, &mut torture.random(1));
             torture.done(done);
@@ -143,7 +144,7 @@ fn resumes(ledger: &mut Ledger, server: &Server) {
 
 #[test]
 fn the_log_finds_no_room() {
-    on_a_volume(Torture::start("disk-log"), |folder, volume, random| {
+    on_a_volume(Torture::start("disk-log"), VOLUME_MIB, |folder, volume, random| {
         let args = with(&["--set", "storage.min_free=1B"]);
         let server = volume.start(folder, &args).expect("there is room");
         let mut ledger = Ledger::new(SHAPE);
@@ -182,7 +183,7 @@ fn the_log_finds_no_room() {
 
 #[test]
 fn ingest_stops_at_the_floor_of_free_space_and_resumes() {
-    on_a_volume(Torture::start("disk-floor"), |folder, volume, random| {
+    on_a_volume(Torture::start("disk-floor"), VOLUME_MIB, |folder, volume, random| {
         let server = volume.start(folder, &with(&["--set", "storage.min_free=16MiB"])).expect("there is room");
         let mut ledger = Ledger::new(SHAPE);
         assert_eq!(ledger.send_until_refused(&server.otlp_http, 1 + random.below(20)), None);
@@ -200,7 +201,7 @@ fn ingest_stops_at_the_floor_of_free_space_and_resumes() {
 
 #[test]
 fn data_files_find_no_room() {
-    on_a_volume(Torture::start("disk-files"), |folder, volume, random| {
+    on_a_volume(Torture::start("disk-files"), VOLUME_MIB, |folder, volume, random| {
         let server = volume.start(folder, &with(&["--set", "storage.min_free=1B"])).expect("there is room");
         let mut ledger = Ledger::new(SHAPE);
         for round in 0..3 {
@@ -233,15 +234,16 @@ fn data_files_find_no_room() {
 
 #[test]
 fn a_query_finds_no_room_to_spill() {
-    on_a_volume(Torture::start("disk-spill"), |folder, volume, random| {
-        let args = with(&["--set", "storage.min_free=1B", "--set", "query.memory=12MiB"]);
+    on_a_volume(Torture::start("disk-spill"), LARGE_VOLUME_MIB, |folder, volume, random| {
+        let args = with(&["--set", "storage.min_free=1B", "--set", "query.memory=128MiB"]);
         let server = volume.start(folder, &args).expect("there is room");
         let mut ledger = Ledger::new(SHAPE);
-        assert_eq!(ledger.send_until_refused(&server.otlp_http, 80), None);
+        assert_eq!(ledger.send_until_refused(&server.otlp_http, 30), None);
         server.flush();
-        // About 8 MB to sort, more than a query's share of the memory.
-        let sort = r#"{"query": "SELECT span_id, other_attributes, name FROM spans ORDER BY other_attributes['noise'], name",
-                       "format": "arrow"}"#;
+        // 160 MB to sort, more than a query's share of the memory.
+        let sort = "SELECT max(place) FROM (SELECT row_number() OVER (ORDER BY -value) AS place \
+                    FROM generate_series(1, 10000000))";
+        let sort = format!(r#"{{"query": "{sort}", "format": "csv"}}"#);
         let url = format!("{}/api/v1/sql", server.http);
         let ask = || server.post(&url, "application/json", sort.as_bytes());
         volume.fill(random.below(64 << 10));

@@ -22,11 +22,13 @@ const fn part(name: &'static str, package: &'static str, file: &'static str, tes
     Part { name, package, file, tests }
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 12] = [
     part("power-log", "orrery-storage", "durability", "power::nothing_acknowledged"),
     part("power-files", "orrery-storage", "durability", "power::nothing_is_lost"),
     part("sync", "orrery-storage", "durability", "syncs::"),
     part("flips-log", "orrery-storage", "durability", "flips::"),
+    part("flips-files", "orrery-query", "flips", ""),
+    part("flips-catalog", "orrery-storage", "durability", "flips_catalog::"),
     part("disk-log", "orrery", "full_disk", "the_log"),
     part("disk-floor", "orrery", "full_disk", "ingest_stops"),
     part("disk-files", "orrery", "full_disk", "data_files"),

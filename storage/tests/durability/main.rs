@@ -4,6 +4,7 @@
 
 mod disk;
 mod flips;
+mod flips_catalog;
 mod harness;
 mod power;
 mod real;
