@@ -19,6 +19,11 @@ const MAX_NAME: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Keys that several kinds take; a secret's three forms are one.
+const HTTP: &[&str] = &["ca_file", "allow_private", "timeout"];
+const LOGIN: &[&str] = &["token", "username", "password"];
+const GROUPING: &[&str] = &["group_by", "group_wait", "group_interval", "repeat_interval", "send_resolved"];
+
 /// One notifier, with its secrets still where they are.
 #[derive(Clone, Debug)]
 pub struct Notifier {
@@ -163,42 +168,19 @@ impl Kind {
         }
     }
 
-    /// The keys that it takes beside `name` and `kind`; the first ones it cannot do without.
-    const fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
+    /// The keys that it cannot do without, beside `name` and `kind`.
+    const fn needed(self) -> &'static [&'static str] {
         match self {
-            Self::Alertmanager => (&["url"], &["token", "username", "password", "ca_file", "allow_private", "timeout"]),
-            Self::Webhook => (
-                &["url"],
-                &[
-                    "token",
-                    "username",
-                    "password",
-                    "ca_file",
-                    "allow_private",
-                    "timeout",
-                    "group_by",
-                    "group_wait",
-                    "group_interval",
-                    "repeat_interval",
-                    "send_resolved",
-                    "max_alerts",
-                ],
-            ),
-            Self::Slack => (
-                &["url"],
-                &[
-                    "ca_file",
-                    "allow_private",
-                    "timeout",
-                    "group_by",
-                    "group_wait",
-                    "group_interval",
-                    "repeat_interval",
-                    "send_resolved",
-                    "channel",
-                    "display_name",
-                ],
-            ),
+            Self::Alertmanager | Self::Webhook | Self::Slack => &["url"],
+        }
+    }
+
+    /// The keys that it can have beside those.
+    fn optional(self) -> Vec<&'static str> {
+        match self {
+            Self::Alertmanager => [HTTP, LOGIN].concat(),
+            Self::Webhook => [HTTP, LOGIN, GROUPING, &["max_alerts"]].concat(),
+            Self::Slack => [HTTP, GROUPING, &["channel", "display_name"]].concat(),
         }
     }
 }
@@ -211,9 +193,9 @@ impl Written {
             return Err(format!("a name is 1 to {MAX_NAME} of a-z, A-Z, 0-9, `_`, `-` and `.`"));
         }
         let kind = self.kind.word();
-        let (needed, taken) = self.kind.keys();
+        let (needed, optional) = (self.kind.needed(), self.kind.optional());
         let given = self.given()?;
-        if let Some(key) = given.iter().find(|key| !needed.contains(key) && !taken.contains(key)) {
+        if let Some(key) = given.iter().find(|key| !needed.contains(key) && !optional.contains(key)) {
             return Err(format!("`{key}` does not belong to {kind}"));
         }
         if let Some(key) = needed.iter().find(|key| !given.contains(key)) {

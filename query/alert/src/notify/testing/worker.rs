@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orrery_model::Clock;
+
 use super::super::config::{ChannelConfig, Credentials, Grouping, HttpConfig, NotifierConfig};
 use super::super::inbox::MAX_ALERTS;
 use super::super::metrics::Metric;
@@ -11,7 +13,7 @@ use super::super::secret::Secret;
 use super::super::{Alert, Notifiers, Notify};
 use super::http::{to, webhook};
 use super::sink::{Answer, Sink, poll};
-use super::{MemoryState, SetClock, alert, ended};
+use super::{MemoryState, SECOND, SetClock, alert, ended};
 
 const EXTERNAL: &str = "http://orrery.example.com";
 
@@ -78,22 +80,22 @@ async fn failures_are_tried_again_ever_more_rarely_until_they_succeed() {
     let rig = Rig::new(vec![named("am", ChannelConfig::Alertmanager(to(sink.url("/"))))]).await;
     rig.give(&errors());
     sink.wait_for(1).await;
-    let mut waits = Vec::new();
-    for failures in 1..=5_u32 {
-        rig.until(Metric::Failed, f64::from(failures)).await;
-        let mut waited = 0;
-        while sink.asked().len() == failures as usize {
-            assert!(waited < 100, "no further attempt after {failures} failures");
-            rig.clock.forward(Duration::from_millis(500));
-            rig.notifiers.take(Vec::new());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            waited += 1;
+    for failures in 1..=6_u32 {
+        let gate = |row: &String| {
+            let gate: serde_json::Value = serde_json::from_str(row).expect("JSON");
+            (gate["failures"] == failures).then(|| gate["closed_until_ns"].as_i64().expect("a time"))
+        };
+        let kept = || rig.state.rows.lock().get("am/").and_then(gate);
+        let closed_until_ns = poll(&format!("failure {failures}"), kept).await;
+        let (wait_ns, longest_s) = (closed_until_ns - rig.clock.now_ns(), 1 << (failures - 1));
+        assert!(
+            (longest_s * SECOND / 2..=longest_s * SECOND).contains(&wait_ns),
+            "{wait_ns} ns after {failures} failures"
+        );
+        assert_eq!(sink.asked().len(), failures as usize, "no attempt before its time");
+        if failures < 6 {
+            rig.forward(longest_s.unsigned_abs());
         }
-        waits.push(waited);
-    }
-    // 0.5 to 1 s, then twice as long each time: in half seconds.
-    for (waited, longest) in waits.iter().zip([2, 4, 8, 16, 32]) {
-        assert!((longest / 2..=longest + 1).contains(waited), "{waits:?}");
     }
     let status = &rig.notifiers.status()[0];
     assert_eq!((status.name.as_str(), status.kind.as_str(), status.sent, status.queued), ("am", "alertmanager", 0, 1));
@@ -105,7 +107,7 @@ async fn failures_are_tried_again_ever_more_rarely_until_they_succeed() {
     rig.until(Metric::Sent, 1.0).await;
     rig.until(Metric::Queued, 0.0).await;
     let status = &rig.notifiers.status()[0];
-    assert!(status.failing_since.is_none() && status.last_success.is_some() && status.failed >= 5, "{status:?}");
+    assert!(status.failing_since.is_none() && status.last_success.is_some() && status.failed == 6, "{status:?}");
     assert_eq!(rig.value(Metric::Failing, ""), 0.0);
 }
 
