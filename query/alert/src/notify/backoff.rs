@@ -8,7 +8,7 @@ use rand::Rng;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// What a destination may ask for at most.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// The wait after the given number of failures in a row: between half and all of the doubled time, so that many senders
 /// do not come back at once; or what the destination asked for, where that is longer.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use orrery_api::Labels;
 use serde::{Deserialize, Serialize};
 
+use super::backoff;
 use super::config::{GroupBy, Grouping};
 use super::inbox::MAX_ALERTS;
 use super::queue::{Change, Notification, Queue};
@@ -181,6 +182,17 @@ impl Queue for Groups {
         }
     }
 
+    fn turn_back(&mut self, by_ns: i64) {
+        self.extend(by_ns.saturating_neg());
+        for group in self.groups.values_mut() {
+            group.round_ns = group.round_ns.saturating_sub(by_ns);
+            group.next_ns = group.next_ns.saturating_sub(by_ns);
+            if let Some(said) = &mut group.said {
+                said.at_ns = said.at_ns.saturating_sub(by_ns);
+            }
+        }
+    }
+
     fn take(&mut self, now_ns: i64) -> Option<Notification> {
         loop {
             while let Some(key) = self.due.pop_front() {
@@ -251,17 +263,25 @@ impl Queue for Groups {
             let kept: Kept = match serde_json::from_str(&row) {
                 Ok(kept) => kept,
                 Err(error) => {
-                    tracing::warn!(notifier.group = key, %error, "a group of alerts cannot be read back and is forgotten");
+                    tracing::warn!(%error, "a group of alerts cannot be read back and is forgotten");
                     continue;
                 }
             };
             let same_grouping = kept.alerts.iter().all(|kept| group_key(&self.group_labels(&kept.alert)) == key);
             if let (true, Some(first)) = (same_grouping, kept.alerts.first()) {
                 let mut group = Group::new(self.group_labels(&first.alert), kept.round_ns);
-                // What only repeats waits until the evaluator has said whether it still holds.
-                let heard_by = now_ns.saturating_add(ns(self.grouping.wait));
-                group.next_ns = if kept.failures > 0 { kept.next_ns } else { kept.next_ns.max(heard_by) };
-                (group.said, group.flushed, group.failures) = (kept.said, kept.flushed, kept.failures);
+                // What only repeats waits until the evaluator has said whether it still holds. A time that is too far
+                // away was written before the clock was set back.
+                let after = |duration| now_ns.saturating_add(ns(duration));
+                group.next_ns = match kept.failures {
+                    0 => kept
+                        .next_ns
+                        .max(after(self.grouping.wait))
+                        .min(after(self.grouping.interval.max(self.grouping.wait))),
+                    _ => kept.next_ns.min(after(backoff::LONGEST_ASKED)),
+                };
+                group.said = kept.said.map(|said| Record { at_ns: said.at_ns.min(now_ns), ..said });
+                (group.flushed, group.failures) = (kept.flushed, kept.failures);
                 self.groups.insert(key, group);
             }
             for kept in kept.alerts {

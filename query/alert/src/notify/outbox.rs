@@ -76,6 +76,12 @@ impl Queue for Outbox {
 
     fn extend(&mut self, _by_ns: i64) {}
 
+    fn turn_back(&mut self, by_ns: i64) {
+        for unsent in self.alerts.values_mut() {
+            unsent.next_ns = unsent.next_ns.saturating_sub(by_ns);
+        }
+    }
+
     fn take(&mut self, now_ns: i64) -> Option<Notification> {
         self.give_up_what_is_over(now_ns);
         let due = self.alerts.values_mut().filter(|unsent| !unsent.under_way && unsent.next_ns <= now_ns);

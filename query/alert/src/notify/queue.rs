@@ -43,6 +43,9 @@ pub trait Queue: Send {
     /// Firing alerts stay valid for so much longer, after everything slept.
     fn extend(&mut self, by_ns: i64);
 
+    /// All that is planned and remembered is so much earlier, after the clock was set back.
+    fn turn_back(&mut self, by_ns: i64);
+
     /// The next notification that is due, which then is under way until `delivered` or `failed` says otherwise.
     fn take(&mut self, now_ns: i64) -> Option<Notification>;
 

@@ -49,7 +49,7 @@ pub struct Worker {
     gate: Gate,
     /// What could not be kept yet.
     unsaved: Vec<Change>,
-    logged_ns: Option<i64>,
+    logged: Option<Instant>,
     unlogged: u64,
     /// When it last looked around.
     turn_ns: i64,
@@ -79,7 +79,7 @@ impl Worker {
             parts,
             gate: Gate::default(),
             unsaved: Vec::new(),
-            logged_ns: None,
+            logged: None,
             unlogged: 0,
             turn_ns,
             rng: SmallRng::from_os_rng(),
@@ -89,8 +89,9 @@ impl Worker {
     /// Takes up the entries that were kept.
     pub fn restore(mut self, rows: Vec<(String, String)>) -> Self {
         let (own, queued): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(entry, _)| entry.is_empty());
-        if let Some(gate) = own.first().and_then(|(_, row)| serde_json::from_str(row).ok()) {
-            self.gate = gate;
+        if let Some(gate) = own.first().and_then(|(_, row)| serde_json::from_str::<Gate>(row).ok()) {
+            let latest_ns = self.parts.clock.now_ns().saturating_add(ns(backoff::LONGEST_ASKED));
+            self.gate = Gate { closed_until_ns: gate.closed_until_ns.min(latest_ns), ..gate };
             self.parts.counters.set_failing_since(self.gate.failing_since_ns);
         }
         self.parts.queue.restore(queued, self.parts.clock.now_ns());
@@ -100,7 +101,7 @@ impl Worker {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut sending = Sending::default();
         loop {
-            self.notice_pause();
+            self.notice_jump();
             self.take_in();
             // What is told of is kept beforehand: its end has to be told too, whatever happens in between.
             self.save().await;
@@ -129,12 +130,16 @@ impl Worker {
         self.save().await;
     }
 
-    /// Alerts that nobody spoke of because everything slept have not ended.
-    fn notice_pause(&mut self) {
+    /// Alerts that nobody spoke of because everything slept have not ended, and where the clock was set back nothing waits
+    /// until it is as late again.
+    fn notice_jump(&mut self) {
         let now_ns = self.parts.clock.now_ns();
         let since_ns = now_ns.saturating_sub(std::mem::replace(&mut self.turn_ns, now_ns));
         if since_ns > ns(PAUSE) {
             self.parts.queue.extend(since_ns);
+        } else if since_ns < 0 {
+            self.parts.queue.turn_back(since_ns.saturating_neg());
+            self.gate.closed_until_ns = self.gate.closed_until_ns.saturating_add(since_ns);
         }
     }
 
@@ -177,7 +182,7 @@ impl Worker {
         if let Some(since_ns) = self.parts.counters.succeeded(took, now_ns) {
             let failing_s = now_ns.saturating_sub(since_ns) / 1_000_000_000;
             tracing::info!(notifier.name = self.parts.name, notifier.failing_s = failing_s, "the notifier works again");
-            self.logged_ns = None;
+            self.logged = None;
         }
         self.set_gate(Gate::default());
     }
@@ -198,7 +203,7 @@ impl Worker {
         };
         self.parts.queue.failed(notification, retry_ns, now_ns);
         self.set_gate(gate);
-        self.log(error, now_ns);
+        self.log(error);
     }
 
     fn set_gate(&mut self, gate: Gate) {
@@ -209,12 +214,12 @@ impl Worker {
         }
     }
 
-    fn log(&mut self, error: &SendError, now_ns: i64) {
-        if self.logged_ns.is_some_and(|logged_ns| now_ns.saturating_sub(logged_ns) < ns(LOG_EVERY)) {
+    fn log(&mut self, error: &SendError) {
+        if self.logged.is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
             self.unlogged += 1;
             return;
         }
-        self.logged_ns = Some(now_ns);
+        self.logged = Some(Instant::now());
         tracing::warn!(
             notifier.name = self.parts.name,
             notifier.kind = self.parts.counters.kind,

@@ -72,6 +72,10 @@ impl SetClock {
         Arc::new(Self(AtomicI64::new(START_NS)))
     }
 
+    pub fn back(&self, by: Duration) {
+        self.0.fetch_sub(super::time::ns(by), SeqCst);
+    }
+
     pub fn forward(&self, by: Duration) {
         self.0.fetch_add(super::time::ns(by), SeqCst);
     }

@@ -268,6 +268,30 @@ async fn no_alert_ends_because_everything_slept() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_delays_nothing() {
+    let sink = Sink::start().await;
+    let mut rig = Rig::new(vec![named("hook", webhook(to(sink.url("/"))))]).await;
+    rig.give(&errors());
+    poll("the alert to be taken", || (!rig.state.rows.lock().is_empty()).then_some(())).await;
+    rig.clock.back(Duration::from_secs(3600));
+    rig.notifiers.take(Vec::new());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    rig.forward(31);
+    rig.until(Metric::Sent, 1.0).await;
+    poll("it to be kept", || rig.state.rows.lock().values().any(|row| row.contains("\"said\":{")).then_some(())).await;
+    // Nor one that is set back while nobody watches.
+    rig.clock.back(Duration::from_secs(3600));
+    rig.restart().await;
+    rig.give(&ended(&errors()));
+    poll("its end to be kept", || {
+        rig.state.rows.lock().values().any(|row| row.contains("\"state\":\"resolved\"")).then_some(())
+    })
+    .await;
+    rig.forward(300);
+    assert_eq!(sink.wait_for(2).await[1].json()["status"], "resolved");
+}
+
+#[tokio::test]
 async fn secrets_are_shown_nowhere() {
     let sink = Sink::start().await;
     let path = "/services/T0000AAAA/s3cr3t-hook-part";
