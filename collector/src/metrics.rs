@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use orrery_model::Signal;
 
+use crate::decode::{Reason, Rejections};
 use crate::refusal::Kind;
 
 /// The doors.
@@ -74,20 +75,26 @@ pub enum Metric {
     Records,
     RejectedRecords,
     DuplicateKeys,
+    Rejections,
     UnroutedRequests,
     InFlightBytes,
+    ActiveKeys,
+    ActiveSeries,
 }
 
 impl Metric {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Requests,
         Self::WireBytes,
         Self::RequestBytes,
         Self::Records,
         Self::RejectedRecords,
         Self::DuplicateKeys,
+        Self::Rejections,
         Self::UnroutedRequests,
         Self::InFlightBytes,
+        Self::ActiveKeys,
+        Self::ActiveSeries,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -99,7 +106,10 @@ impl Metric {
             Self::RejectedRecords => "orrery_receiver_rejected_records_total",
             Self::DuplicateKeys => "orrery_receiver_duplicate_keys_total",
             Self::UnroutedRequests => "orrery_receiver_unrouted_requests_total",
+            Self::Rejections => "orrery_receiver_rejections_total",
             Self::InFlightBytes => "orrery_receiver_in_flight_bytes",
+            Self::ActiveKeys => "orrery_receiver_active_keys",
+            Self::ActiveSeries => "orrery_receiver_active_series",
         }
     }
 
@@ -112,13 +122,16 @@ impl Metric {
             Self::RejectedRecords => "spans, log records and data points rejected for good in partial_success",
             Self::DuplicateKeys => "attributes dropped because a later one of the same set has the same key",
             Self::UnroutedRequests => "requests to paths or methods that are not OTLP's",
+            Self::Rejections => "records rejected for good, by the reason of each",
             Self::InFlightBytes => "bytes of requests that are being received or stored",
+            Self::ActiveKeys => "different attribute keys that all tenants sent within an hour or two",
+            Self::ActiveSeries => "different metric series that all tenants sent within an hour or two",
         }
     }
 
     /// A gauge; the others are counters.
     pub const fn is_gauge(self) -> bool {
-        matches!(self, Self::InFlightBytes)
+        matches!(self, Self::InFlightBytes | Self::ActiveKeys | Self::ActiveSeries)
     }
 }
 
@@ -134,7 +147,16 @@ pub struct Sample {
 #[derive(Default)]
 pub struct Metrics {
     doors: [[Door; Protocol::ALL.len()]; Signal::ALL.len()],
+    rejections: [[AtomicU64; Reason::WORDS.len()]; Signal::ALL.len()],
     pub(crate) unrouted: AtomicU64,
+}
+
+/// What is so now, all tenants together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gauges {
+    pub in_flight_bytes: usize,
+    pub keys: usize,
+    pub series: usize,
 }
 
 /// One signal through one protocol.
@@ -164,13 +186,29 @@ impl Metrics {
         self.door(signal, protocol).outcomes[outcome.index()].load(Relaxed)
     }
 
+    pub(crate) fn count_rejections(&self, signal: Signal, rejections: &Rejections) {
+        for (counter, records) in self.rejections[signal as usize - 1].iter().zip(rejections) {
+            counter.fetch_add(*records, Relaxed);
+        }
+    }
+
     /// Every value, grouped by metric.
-    pub fn samples(&self, in_flight_bytes: usize) -> Vec<Sample> {
+    pub(crate) fn samples(&self, gauges: Gauges) -> Vec<Sample> {
         let mut samples = Vec::new();
         for metric in Metric::ALL {
             match metric {
                 Metric::UnroutedRequests => samples.push(sample(metric, vec![], self.unrouted.load(Relaxed))),
-                Metric::InFlightBytes => samples.push(sample(metric, vec![], in_flight_bytes as u64)),
+                Metric::InFlightBytes => samples.push(sample(metric, vec![], gauges.in_flight_bytes as u64)),
+                Metric::ActiveKeys => samples.push(sample(metric, vec![], gauges.keys as u64)),
+                Metric::ActiveSeries => samples.push(sample(metric, vec![], gauges.series as u64)),
+                Metric::Rejections => {
+                    for signal in Signal::ALL {
+                        for (reason, counter) in Reason::WORDS.iter().zip(&self.rejections[signal as usize - 1]) {
+                            let labels = vec![("signal", signal.table_name()), ("reason", *reason)];
+                            samples.push(sample(metric, labels, counter.load(Relaxed)));
+                        }
+                    }
+                }
                 _ => self.door_samples(metric, &mut samples),
             }
         }
@@ -215,7 +253,7 @@ mod tests {
     fn every_outcome_has_a_counter_of_its_own() {
         let metrics = Metrics::default();
         metrics.door(Signal::Logs, Protocol::HttpJson).count(Outcome::Refused(Kind::Internal));
-        let samples = metrics.samples(7);
+        let samples = metrics.samples(Gauges { in_flight_bytes: 7, keys: 0, series: 0 });
         let moved: Vec<_> = samples.iter().filter(|s| s.value != 0).collect();
         let labels = vec![("signal", "logs"), ("protocol", "http_json"), ("outcome", "internal")];
         assert_eq!(moved, [&sample(Metric::Requests, labels, 1), &sample(Metric::InFlightBytes, vec![], 7)]);

@@ -1,6 +1,7 @@
 //! The one way of a request, whatever its signal and its door: admission, decompression, JSON to protobuf, decoding,
 //! the append, and what is answered. Success means that the storage said the rows are durable. Never knows HTTP or gRPC.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,15 +11,16 @@ use http::{Extensions, HeaderValue};
 use http_body::Body;
 use orrery_model::{Clock, Identity, Role, Signal, TenantId};
 use orrery_storage::{Append, AppendError, Appended, Store};
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::body;
 use crate::budget::{Budget, Reservation};
 use crate::compression::{Encoding, decompress};
-use crate::decode::{DecodeError, DecodeLimits, Decoded, decode};
+use crate::decode::{Cardinality, DecodeError, DecodeLimits, Decoded, decode_for};
 use crate::heavy::by_weight;
 use crate::json::{JsonLimits, transcode};
-use crate::metrics::{Metrics, Outcome, Protocol, Sample};
+use crate::metrics::{Gauges, Metrics, Outcome, Protocol, Sample};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::{ExportResponse, PartialSuccess};
 
@@ -47,6 +49,10 @@ pub struct CollectorConfig {
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
     pub decode: DecodeLimits,
+    /// Different attribute keys that one tenant sends within an hour or two; records with new ones beyond are rejected.
+    pub max_keys: usize,
+    /// Different metric series of the same; data points of new ones beyond are rejected.
+    pub max_series: usize,
 }
 
 impl Default for CollectorConfig {
@@ -57,6 +63,8 @@ impl Default for CollectorConfig {
             in_flight_bytes_per_tenant: 192 << 20,
             body_timeout: Duration::from_secs(30),
             decode: DecodeLimits::default(),
+            max_keys: 10_000,
+            max_series: 1_000_000,
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct Collector<S = Store> {
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// By tenant. Tenants are those of the configuration, so there are few.
+    cardinality: Mutex<HashMap<TenantId, Arc<Cardinality>>>,
 }
 
 /// A request as it came in.
@@ -90,7 +100,7 @@ pub struct Admission {
 impl<S: Sink> Collector<S> {
     pub fn new(sink: Arc<S>, config: CollectorConfig, clock: Arc<dyn Clock>) -> Arc<Self> {
         let budget = Budget::new(config.in_flight_bytes, config.in_flight_bytes_per_tenant);
-        Arc::new(Self { sink, config, budget, clock, metrics: Metrics::default() })
+        Arc::new(Self { sink, config, budget, clock, metrics: Metrics::default(), cardinality: Mutex::default() })
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -99,7 +109,22 @@ impl<S: Sink> Collector<S> {
 
     /// Every metric of the receivers with its value.
     pub fn samples(&self) -> Vec<Sample> {
-        self.metrics.samples(self.budget.used())
+        let (mut keys, mut series) = (0, 0);
+        for tenant in self.cardinality.lock().values() {
+            keys += tenant.keys();
+            series += tenant.series();
+        }
+        self.metrics.samples(Gauges { in_flight_bytes: self.budget.used(), keys, series })
+    }
+
+    fn cardinality(&self, tenant: &TenantId) -> Arc<Cardinality> {
+        let mut all = self.cardinality.lock();
+        if let Some(known) = all.get(tenant) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Cardinality::new(self.config.max_keys, self.config.max_series));
+        all.insert(tenant.clone(), Arc::clone(&new));
+        new
     }
 
     /// Who sends, and that it may. Without an identity in the request's extensions it is the default one.
@@ -138,13 +163,14 @@ impl<S: Sink> Collector<S> {
 
         let (body, warning) = self.protobuf(payload, &mut admission.reservation)?;
         door.request_bytes.fetch_add(body.len() as u64, Relaxed);
+        let cardinality = self.cardinality(&admission.tenant);
         let (decoded, hash) = by_weight(body.len(), || {
-            let decoded = decode(signal, &body, received_ns, &self.config.decode)?;
+            let decoded = decode_for(Some(&cardinality), signal, &body, received_ns, &self.config.decode)?;
             let hash = (!decoded.untimed).then(|| body_hash(&admission.tenant, signal, key.as_ref(), &body));
             Ok::<_, Refusal>((decoded, hash))
         })?;
 
-        let Decoded { batch, rejected, reject_message, accepted_body, duplicate_keys, .. } = decoded;
+        let Decoded { batch, rejected, rejections, reject_message, accepted_body, duplicate_keys, .. } = decoded;
         let records = batch.num_rows() as u64;
         let mut outcome = if rejected == 0 { Outcome::Accepted } else { Outcome::Partial };
         if records > 0 {
@@ -163,6 +189,9 @@ impl<S: Sink> Collector<S> {
             }
         }
         door.rejected_records.fetch_add(rejected, Relaxed);
+        if rejected > 0 {
+            self.metrics.count_rejections(signal, &rejections);
+        }
         door.duplicate_keys.fetch_add(duplicate_keys, Relaxed);
         door.count(outcome);
         Ok(response(rejected, reject_message.or(warning)))

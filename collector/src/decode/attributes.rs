@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use orrery_model::{Promoted, Scope, Signal, Table, ValueType, table};
 
 use super::any::{Any, key_value};
+use super::cardinality::Guard;
 use super::column::{Column, Map, Numbers, Text, Zeros};
 use super::fault::{Fault, Reason};
 use super::wire::{Wire, len};
@@ -65,7 +66,9 @@ impl NestedAttributes {
     /// Takes one `KeyValue` of an element.
     pub fn put(&mut self, element: usize, attribute: Wire<'_>, limits: &SetLimits) -> Result<(), Fault> {
         let (key, value) = key_value(attribute)?;
-        self.seen.note(hash(key), limits)?;
+        let hash = hash(key);
+        self.seen.note(hash, limits)?;
+        limits.guard.key(hash, key)?;
         if self.seen.repeated { Ok(()) } else { self.maps.put(element, key, value, limits.nesting) }
     }
 
@@ -85,10 +88,12 @@ impl NestedAttributes {
 }
 
 /// The limits on one set of attributes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SetLimits {
+#[derive(Clone, Copy)]
+pub(super) struct SetLimits<'a> {
     pub attributes: usize,
     pub nesting: usize,
+    /// Of all that the tenant sends.
+    pub guard: &'a Guard<'a>,
 }
 
 /// The keys of the set that is being decoded, by hash: says that a key may have been there before. A false alarm only
@@ -310,6 +315,7 @@ impl ItemAttributes {
                 _ => {}
             }
         }
+        limits.guard.key(hash, key)?;
         self.others.put(row, key, value, limits.nesting)
     }
 

@@ -7,8 +7,9 @@ use arrow::error::ArrowError;
 use orrery_model::{Scope, Signal, Table, ValueType, table};
 
 use super::attributes::{ItemAttributes, Keys, Maps, SetLimits};
+use super::cardinality::{Cardinality, Guard};
 use super::column::{Column, Map, Numbers, Text, Zeros};
-use super::fault::{Fault, Reason};
+use super::fault::{Fault, Reason, Rejections};
 use super::shared::{Shared, Value};
 use super::wire::keys::*;
 use super::wire::{Wire, len};
@@ -62,10 +63,11 @@ struct Run {
 }
 
 /// What all signals have in common while a request is decoded.
-pub(super) struct Batch {
+pub(super) struct Batch<'a> {
     signal: Signal,
     pub received_ns: i64,
-    pub limits: SetLimits,
+    pub limits: SetLimits<'a>,
+    hours: Hours,
     pub attributes: ItemAttributes,
     rows: usize,
     runs: Vec<Run>,
@@ -77,9 +79,39 @@ pub(super) struct Batch {
     bytes_limit: usize,
     noted: Noted,
     rejected: u64,
+    rejections: Rejections,
     first_reason: Option<Reason>,
     /// The addresses of the fields that were rejected, ascending.
     rejected_fields: Vec<usize>,
+}
+
+/// The hours that a request's rows lie in: each costs a file at the next flush.
+struct Hours {
+    /// Of the one that the last row was in.
+    start_ns: i64,
+    known: Vec<i64>,
+    limit: usize,
+}
+
+impl Hours {
+    const LENGTH_NS: i64 = 3_600_000_000_000;
+
+    #[inline]
+    fn is_within(&self, timestamp_ns: i64) -> bool {
+        (0..Self::LENGTH_NS).contains(&timestamp_ns.wrapping_sub(self.start_ns))
+    }
+
+    fn enter(&mut self, timestamp_ns: i64) -> Result<(), Fault> {
+        let hour = timestamp_ns.div_euclid(Self::LENGTH_NS);
+        if let Err(place) = self.known.binary_search(&hour) {
+            if self.known.len() >= self.limit {
+                return Err(Fault::Reject(Reason::Hours { limit: self.limit }));
+            }
+            self.known.insert(place, hour);
+        }
+        self.start_ns = hour.saturating_mul(Self::LENGTH_NS);
+        Ok(())
+    }
 }
 
 /// Decodes a request.
@@ -88,9 +120,11 @@ pub(super) fn decode<R: Records>(
     body: &[u8],
     received_ns: i64,
     limits: &DecodeLimits,
+    tenant: Option<&Cardinality>,
     check_text: bool,
 ) -> Result<Decoded, Failure> {
-    let mut batch = Batch::new(signal, received_ns, limits);
+    let guard = Guard::new(tenant, received_ns);
+    let mut batch = Batch::new(signal, received_ns, limits, &guard);
     let mut records = R::default();
     let mut wire = Wire::new(body, check_text);
     // No more room than rows may take in all: an element can be two bytes on the wire.
@@ -109,6 +143,7 @@ pub(super) fn decode<R: Records>(
     let accepted_body = if offsets.is_empty() { None } else { Some(strip::strip(signal, body, &offsets)?) };
     Ok(Decoded {
         rejected: batch.rejected,
+        rejections: batch.rejections,
         reject_message,
         accepted_body,
         untimed: batch.noted.untimed,
@@ -117,12 +152,13 @@ pub(super) fn decode<R: Records>(
     })
 }
 
-impl Batch {
-    fn new(signal: Signal, received_ns: i64, limits: &DecodeLimits) -> Self {
+impl<'a> Batch<'a> {
+    fn new(signal: Signal, received_ns: i64, limits: &DecodeLimits, guard: &'a Guard<'a>) -> Self {
         Self {
             signal,
             received_ns,
-            limits: SetLimits { attributes: limits.attributes, nesting: limits.nesting.min(DEEPEST_NESTING) },
+            limits: SetLimits { attributes: limits.attributes, nesting: limits.nesting.min(DEEPEST_NESTING), guard },
+            hours: Hours { start_ns: 0, known: Vec::new(), limit: limits.hours },
             attributes: ItemAttributes::new(signal),
             rows: 0,
             runs: Vec::new(),
@@ -133,6 +169,7 @@ impl Batch {
             bytes_limit: limits.batch_bytes.min(LARGEST_BATCH),
             noted: Noted::default(),
             rejected: 0,
+            rejections: Rejections::default(),
             first_reason: None,
             rejected_fields: Vec::new(),
         }
@@ -226,6 +263,15 @@ impl Batch {
         }
     }
 
+    /// Notes the hour of a row's timestamp. Called last, so that rows which are rejected for something else touch none.
+    #[inline]
+    pub fn touch(&mut self, timestamp_ns: i64) -> Result<(), Fault> {
+        if !self.hours.known.is_empty() && self.hours.is_within(timestamp_ns) {
+            return Ok(());
+        }
+        self.hours.enter(timestamp_ns)
+    }
+
     /// The identity of a series up to the scope: the digests of resource and scope.
     pub fn digests(&self) -> (u128, u128) {
         let run = self.runs.last().expect("records stand within a scope");
@@ -243,6 +289,7 @@ impl Batch {
         // Without a record nothing is lost that would have been stored.
         if count > 0 {
             self.rejected += count;
+            self.rejections[reason.index()] += count;
             self.rejected_fields.push(at);
             self.first_reason.get_or_insert(reason);
         }

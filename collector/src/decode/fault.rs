@@ -43,6 +43,32 @@ pub(crate) enum Reason {
     Nesting { limit: usize },
     Attributes { limit: usize },
     Utf8,
+    Hours { limit: usize },
+    Keys { limit: usize },
+    Series { limit: usize },
+}
+
+/// Records by why they were rejected, in the order of [`Reason::WORDS`].
+pub type Rejections = [u64; Reason::WORDS.len()];
+
+impl Reason {
+    /// What each is called in metrics.
+    pub(crate) const WORDS: [&str; 8] =
+        ["id_length", "time", "nesting", "attributes", "utf8", "hours", "keys", "series"];
+
+    /// The place in [`Reason::WORDS`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::IdLength { .. } => 0,
+            Self::Time { .. } => 1,
+            Self::Nesting { .. } => 2,
+            Self::Attributes { .. } => 3,
+            Self::Utf8 => 4,
+            Self::Hours { .. } => 5,
+            Self::Keys { .. } => 6,
+            Self::Series { .. } => 7,
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -53,6 +79,9 @@ impl fmt::Display for Reason {
             Self::Nesting { limit } => write!(f, "an attribute value is nested deeper than {limit} levels"),
             Self::Attributes { limit } => write!(f, "more than {limit} attributes in one set"),
             Self::Utf8 => write!(f, "a string is not valid UTF-8"),
+            Self::Hours { limit } => write!(f, "the times of one request lie in more than {limit} different hours"),
+            Self::Keys { limit } => write!(f, "more than {limit} different attribute keys are being sent"),
+            Self::Series { limit } => write!(f, "more than {limit} different series are being sent"),
         }
     }
 }

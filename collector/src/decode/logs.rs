@@ -135,6 +135,7 @@ impl Logs {
         }
         self.event_name.put_present(row, event_name);
         put_count(&mut self.dropped_attributes, row, dropped);
+        batch.touch(timestamp)?;
         Ok(Noted { untimed: sent.or(observed).is_none(), duplicate_keys })
     }
 

@@ -228,12 +228,15 @@ impl Metrics {
         let id = series::series_id(metric.digest, attributes, &limits, &mut self.scratch)?;
         put_hex(&mut self.series_id, row, &id.to_be_bytes());
         let sent = time("time_unix_nano", at)?;
-        self.timestamp.put(row, sent.unwrap_or(batch.received_ns));
+        let timestamp = sent.unwrap_or(batch.received_ns);
+        self.timestamp.put(row, timestamp);
         self.time_source.put(row, if sent.is_some() { b"sent" } else { b"received" });
         self.start_timestamp.put_some(row, time("start_time_unix_nano", start)?);
         put_count(&mut self.flags, row, flags);
         self.points.put(metric.kind, row, &singles)?;
         self.put_metric(row, metric);
+        limits.guard.series(id)?;
+        batch.touch(timestamp)?;
         Ok(Noted { untimed: sent.is_none(), duplicate_keys })
     }
 

@@ -5,6 +5,7 @@
 mod any;
 mod attributes;
 mod batch;
+mod cardinality;
 mod column;
 mod exemplars;
 mod fault;
@@ -28,8 +29,10 @@ use orrery_model::Signal;
 use orrery_storage::Decode;
 use prost::Message;
 
-pub use fault::DecodeError;
+pub use cardinality::{Cardinality, WINDOW_NS};
 use fault::Fault;
+pub(crate) use fault::Reason;
+pub use fault::{DecodeError, Rejections};
 pub(crate) use metrics::TEMPORALITIES;
 pub(crate) use spans::{KINDS, STATUS_CODES};
 
@@ -46,6 +49,8 @@ pub struct DecodeLimits {
     pub nesting: usize,
     /// Attributes of a resource, scope, record, event, link or exemplar.
     pub attributes: usize,
+    /// Different hours that the times of the records lie in. Each hour of a flush is a file.
+    pub hours: usize,
     /// Memory the rows take beyond their own bytes: what a resource, scope and metric share is repeated for each row. 1 GiB
     /// at most.
     pub batch_bytes: usize,
@@ -53,13 +58,14 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { nesting: 64, attributes: 1024, batch_bytes: 512 << 20 }
+        Self { nesting: 64, attributes: 1024, hours: 100, batch_bytes: 512 << 20 }
     }
 }
 
 impl DecodeLimits {
     /// For requests that were accepted before.
-    const NONE: Self = Self { nesting: DEEPEST_NESTING, attributes: usize::MAX, batch_bytes: usize::MAX };
+    const NONE: Self =
+        Self { nesting: DEEPEST_NESTING, attributes: usize::MAX, hours: usize::MAX, batch_bytes: usize::MAX };
 }
 
 /// A decoded request.
@@ -69,6 +75,8 @@ pub struct Decoded {
     pub batch: RecordBatch,
     /// Records (spans, log records, data points) that cannot be stored.
     pub rejected: u64,
+    /// The same by the reason of each.
+    pub rejections: Rejections,
     /// Why, for the sender; `Some` exactly where `rejected` is not 0.
     pub reject_message: Option<String>,
     /// The request without the rejected records, as protobuf; `Some` exactly where `rejected` is not 0.
@@ -81,13 +89,24 @@ pub struct Decoded {
 
 /// Decodes the uncompressed protobuf of an `Export*ServiceRequest`. `received_ns` is the time of rows that have none.
 pub fn decode(signal: Signal, body: &[u8], received_ns: i64, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+    decode_for(None, signal, body, received_ns, limits)
+}
+
+/// Like [`decode`], within what its tenant may send.
+pub fn decode_for(
+    tenant: Option<&Cardinality>,
+    signal: Signal,
+    body: &[u8],
+    received_ns: i64,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
     if body.len() > LARGEST_BODY {
         return Err(DecodeError::TooLarge { bytes: body.len(), limit: LARGEST_BODY });
     }
-    match decode_regular(signal, body, received_ns, limits) {
+    match decode_regular(tenant, signal, body, received_ns, limits) {
         Err(Failure::Irregular) => {
             let canonical = canonical(signal, body)?;
-            decode_regular(signal, &canonical, received_ns, limits).map_err(|failure| match failure {
+            decode_regular(tenant, signal, &canonical, received_ns, limits).map_err(|failure| match failure {
                 Failure::Error(error) => error,
                 Failure::Irregular => DecodeError::Malformed { offset: 0, what: "a message that cannot be merged" },
             })
@@ -118,11 +137,17 @@ enum Failure {
 
 /// Decodes a request that repeats no singular message field. Strings are checked a column at a time; only where that
 /// finds fault is the request decoded anew with each string checked, to tell which records to reject.
-fn decode_regular(signal: Signal, body: &[u8], received_ns: i64, limits: &DecodeLimits) -> Result<Decoded, Failure> {
+fn decode_regular(
+    tenant: Option<&Cardinality>,
+    signal: Signal,
+    body: &[u8],
+    received_ns: i64,
+    limits: &DecodeLimits,
+) -> Result<Decoded, Failure> {
     let decode = |check_text| match signal {
-        Signal::Spans => batch::decode::<spans::Spans>(signal, body, received_ns, limits, check_text),
-        Signal::Logs => batch::decode::<logs::Logs>(signal, body, received_ns, limits, check_text),
-        Signal::Metrics => batch::decode::<metrics::Metrics>(signal, body, received_ns, limits, check_text),
+        Signal::Spans => batch::decode::<spans::Spans>(signal, body, received_ns, limits, tenant, check_text),
+        Signal::Logs => batch::decode::<logs::Logs>(signal, body, received_ns, limits, tenant, check_text),
+        Signal::Metrics => batch::decode::<metrics::Metrics>(signal, body, received_ns, limits, tenant, check_text),
     };
     let result = match decode(false) {
         Err(batch::Failure::Columns(_)) => decode(true),

@@ -94,7 +94,10 @@ impl Shared {
                     promoted[i] = Some(Value::Text(text.to_vec()));
                 }
                 (Some(i), Some(orrery_model::ValueType::Int), Any::Int(value)) => promoted[i] = Some(Value::Int(value)),
-                _ => maps.put(0, key, *value, limits.nesting)?,
+                _ => {
+                    limits.guard.key(hash(key), key)?;
+                    maps.put(0, key, *value, limits.nesting)?;
+                }
             }
         }
         if scope == Scope::Resource {

@@ -154,6 +154,7 @@ impl Spans {
         put_count(&mut self.dropped_attributes, row, dropped_attributes);
         put_count(&mut self.dropped_events, row, dropped_events);
         put_count(&mut self.dropped_links, row, dropped_links);
+        batch.touch(timestamp)?;
         Ok(Noted { untimed: sent.is_none(), duplicate_keys })
     }
 }

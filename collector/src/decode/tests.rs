@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use orrery_model::Signal;
 use prost::Message;
 
-use super::{DecodeError, DecodeLimits, Decoded, decode};
+use super::{Cardinality, DecodeError, DecodeLimits, Decoded, Reason, decode, decode_for};
 
 const RECEIVED_NS: i64 = 1_700_000_000_000_000_000;
 
@@ -316,4 +316,67 @@ fn a_resource_that_cannot_be_stored_takes_its_records_along() {
     assert_eq!(decoded.reject_message.unwrap(), "2 spans rejected, the first since a string is not valid UTF-8");
     assert_eq!(decoded.accepted_body.unwrap(), good.encode_to_vec());
     assert_eq!(column(&decoded.batch, "name"), ["c"]);
+}
+
+/// What was rejected, by the words of the reasons.
+fn rejections(decoded: &Decoded) -> Vec<(&'static str, u64)> {
+    Reason::WORDS.into_iter().zip(decoded.rejections).filter(|(_, records)| *records > 0).collect()
+}
+
+#[test]
+fn a_request_touches_so_many_hours_and_what_lies_in_others_is_rejected() {
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    let at = |hour: u64, ns: u64| Span { start_time_unix_nano: hour * HOUR_NS + ns, ..span(&format!("{hour}")) };
+    // The last two lie in hours that were touched, one of them long ago.
+    let spans = vec![at(5, 0), at(900_000, 7), at(6, 1), at(7, 0), at(5, HOUR_NS - 1), at(900_000, 8)];
+    let limits = DecodeLimits { hours: 3, ..DecodeLimits::default() };
+    let body = request(vec![], spans.clone());
+    let decoded = decode(Signal::Spans, &body.encode_to_vec(), RECEIVED_NS, &limits).unwrap();
+    assert_eq!(column(&decoded.batch, "name"), ["5", "900000", "6", "5", "900000"]);
+    let message = "1 spans rejected, the first since the times of one request lie in more than 3 different hours";
+    assert_eq!(decoded.reject_message.as_deref(), Some(message));
+    assert_eq!(rejections(&decoded), [("hours", 1)]);
+    let kept = spans.into_iter().filter(|span| span.name != "7").collect();
+    assert_eq!(decoded.accepted_body.unwrap(), request(vec![], kept).encode_to_vec());
+    assert_eq!(decode_spans(&body).rejected, 0);
+}
+
+#[test]
+fn a_tenant_sends_so_many_attribute_keys_and_records_with_others_are_rejected() {
+    let tenant = Cardinality::new(3, 10);
+    let decode = |resource: Vec<KeyValue>, keys: &[&str]| {
+        let attributes = |key: &&str| vec![text("http.route", "/"), text(key, "v")];
+        let spans = keys.iter().map(|key| Span { attributes: attributes(key), ..span(key) }).collect();
+        let body = request(resource, spans).encode_to_vec();
+        decode_for(Some(&tenant), Signal::Spans, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap()
+    };
+    // Promoted keys are columns, and cost nothing.
+    let decoded = decode(vec![text("service.name", "cart"), text("zone", "a")], &["k1", "k2", "k3", "k1"]);
+    assert_eq!(column(&decoded.batch, "name"), ["k1", "k2", "k1"]);
+    let message = "1 spans rejected, the first since more than 3 different attribute keys are being sent";
+    assert_eq!(decoded.reject_message.as_deref(), Some(message));
+    assert_eq!((rejections(&decoded), tenant.keys()), (vec![("keys", 1)], 3));
+    assert_eq!(decode(vec![text("zone", "b")], &["k2"]).rejected, 0);
+    // A resource with a key too many takes its records along.
+    assert_eq!(rejections(&decode(vec![text("rack", "7")], &["k1", "k2"])), [("keys", 2)]);
+}
+
+#[test]
+fn a_tenant_sends_so_many_series_and_points_of_others_are_rejected() {
+    let tenant = Cardinality::new(10, 2);
+    let points = |names: &[&str]| {
+        let point = |name: &&str| NumberDataPoint { attributes: vec![text("pod", name)], ..NumberDataPoint::default() };
+        let gauge = Gauge { data_points: names.iter().map(point).collect() };
+        let metric = Metric { name: "load".to_owned(), data: Some(Data::Gauge(gauge)), ..Metric::default() };
+        let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }];
+        let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+        let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        decode_for(Some(&tenant), Signal::Metrics, &body, RECEIVED_NS, &DecodeLimits::default()).unwrap()
+    };
+    let decoded = points(&["a", "b", "a", "c", "d"]);
+    assert_eq!((decoded.batch.num_rows(), decoded.rejected, tenant.series()), (3, 2, 2));
+    let message = "2 data points rejected, the first since more than 2 different series are being sent";
+    assert_eq!(decoded.reject_message.as_deref(), Some(message));
+    assert_eq!(rejections(&decoded), [("series", 2)]);
+    assert_eq!(points(&["b", "a"]).rejected, 0);
 }

@@ -49,6 +49,9 @@ impl Config {
             ("storage.memtable", self.storage.memtable.0),
             ("storage.wal_segment", self.storage.wal_segment.0),
             ("ingest.max_request", self.ingest.max_request.0),
+            ("ingest.max_hours", self.ingest.max_hours as u64),
+            ("ingest.max_keys", self.ingest.max_keys as u64),
+            ("ingest.max_series", self.ingest.max_series as u64),
             ("query.memory", self.query.memory.0),
             ("query.max_concurrent", self.query.max_concurrent as u64),
         ];

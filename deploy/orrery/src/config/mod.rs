@@ -118,6 +118,12 @@ pub struct Ingest {
     pub max_request: ByteSize,
     /// Bytes of all requests that are under way at once.
     pub memory: ByteSize,
+    /// Different hours that the times of one request may lie in; records in others are rejected.
+    pub max_hours: usize,
+    /// Different attribute keys that a tenant may send within an hour or two; records with others are rejected.
+    pub max_keys: usize,
+    /// Different metric series of the same; data points of others are rejected.
+    pub max_series: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -174,7 +180,13 @@ impl Default for Storage {
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self { max_request: ByteSize(64 << 20), memory: ByteSize(256 << 20) }
+        Self {
+            max_request: ByteSize(64 << 20),
+            memory: ByteSize(256 << 20),
+            max_hours: 100,
+            max_keys: 10_000,
+            max_series: 1_000_000,
+        }
     }
 }
 

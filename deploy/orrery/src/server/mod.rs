@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::{Extension, Router};
 use orrery_alert::notify::Notifiers;
-use orrery_collector::decode::OtlpDecoder;
+use orrery_collector::decode::{DecodeLimits, OtlpDecoder};
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
 use orrery_query::{Engine, QueryConfig, StatusSource};
@@ -223,6 +223,9 @@ fn collector_config(config: &Config) -> CollectorConfig {
         in_flight_bytes: memory,
         // One tenant leaves room for the others.
         in_flight_bytes_per_tenant: (memory / 4 * 3).max(max_request),
+        decode: DecodeLimits { hours: config.ingest.max_hours, ..DecodeLimits::default() },
+        max_keys: config.ingest.max_keys,
+        max_series: config.ingest.max_series,
         ..CollectorConfig::default()
     }
 }
