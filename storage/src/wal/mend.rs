@@ -48,7 +48,7 @@ fn wrong_bit(bytes: usize, difference: u32) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use orrery_model::{Signal, TenantId};
+    use orrery_model::{TableName, TenantId};
 
     use super::super::format::{RequestFields, decode_record, encode_request};
     use super::*;
@@ -58,7 +58,7 @@ mod tests {
         let payload: Vec<u8> = (0..500_u32).map(|at| (at * 37 % 256) as u8).collect();
         let fields = RequestFields {
             tenant: &TenantId::new("acme").expect("a name"),
-            signal: Signal::Logs,
+            table: TableName::Logs,
             received_ns: 7,
             body_hash: Some(9),
             rows: 3,
