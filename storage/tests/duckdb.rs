@@ -400,3 +400,29 @@ async fn ducklake_tables(catalog: &Path) -> Vec<String> {
     .await
     .expect("its tables")
 }
+
+/// Hours that share a file have no partition; DuckDB must find their rows all the same, by the hour and by the time.
+#[tokio::test]
+async fn rows_of_hours_that_share_a_file_are_found() {
+    const HOURS: i64 = 100;
+    let dir = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(dir.path()).await.expect("a new lake");
+    let Some(mut duckdb) = DuckDb::attach(&dir.path().join("catalog.sqlite")) else { return };
+    let times: Vec<i64> = (0..HOURS).map(|hour| START + hour * 50 * HOUR).collect();
+    let names = (0..HOURS).map(|n| Some(n.to_string())).collect();
+    let rows = support::Rows::new(Signal::Spans, times.len()).times("timestamp", times.clone()).text("name", names);
+    let view = lake.flush(1, 1, vec![seal(Signal::Spans, &rows.finish())]).await.expect("a flush");
+    assert_eq!(view.files(&TenantId::default(), Signal::Spans).len(), 64);
+    assert_eq!(duckdb.row("SELECT count(*), count(DISTINCT name) FROM lake.spans"), ["100", "100"]);
+    for (n, time) in times.iter().enumerate().step_by(9) {
+        let at = chrono::DateTime::from_timestamp_nanos(*time).format("%Y-%m-%d %H:%M:%S");
+        let by_time = format!("SELECT name FROM lake.spans WHERE timestamp = TIMESTAMP_NS '{at}'");
+        assert_eq!(duckdb.row(&by_time), [n.to_string()], "{by_time}");
+        let by_hour = format!(
+            "SELECT count(*) FROM lake.spans WHERE timestamp >= TIMESTAMP_NS '{at}'
+             AND timestamp < TIMESTAMP_NS '{at}' + INTERVAL 1 HOUR AND year(timestamp) = {}",
+            chrono::DateTime::from_timestamp_nanos(*time).format("%Y")
+        );
+        assert_eq!(duckdb.row(&by_hour), ["1"], "{by_hour}");
+    }
+}

@@ -74,3 +74,23 @@ fn what_is_over_a_limit_is_rejected_with_its_reason_and_counted() {
     assert_eq!(metric(&server, "orrery_receiver_active_keys"), 3);
     assert_eq!(metric(&server, "orrery_receiver_active_series"), 2);
 }
+
+/// A broken clock: every span of a request in another hour, years apart.
+#[test]
+fn times_far_from_one_another_are_kept_in_few_files() {
+    const HOURS: u64 = 90;
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--set", "storage.flush_age=24h"]);
+    let spans: Vec<_> = (0..HOURS).map(|n| span(n + 1, n * 20_000, "k")).collect();
+    let body = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]});
+    assert_eq!(partial_success(&server, "traces", &body), (0, String::new()));
+    server.flush();
+    assert_eq!(server.get_json("/api/v1/lake/status")["files"], 64);
+    assert_eq!(metric(&server, "orrery_store_mixed_hour_files"), 1);
+    assert_eq!(server.count("SELECT count(*) FROM spans"), HOURS);
+    for n in [0, 1, 40, HOURS - 1] {
+        let start = START_NS + n * 20_000 * HOUR_NS + n + 1;
+        let query = format!("SELECT count(*) FROM spans WHERE timestamp = to_timestamp_nanos({start})");
+        assert_eq!(server.count(&query), 1, "{query}");
+    }
+}

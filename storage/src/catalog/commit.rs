@@ -10,7 +10,7 @@ use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, create_schema, cre
 use super::{Catalog, Head, database};
 use crate::TraceFilter;
 use crate::lake::LakeError;
-use crate::parquet::{ColumnRange, WrittenFile};
+use crate::parquet::{ColumnRange, MIXED, WrittenFile, hour_of};
 
 /// What a commit did.
 pub(crate) struct Committed {
@@ -168,6 +168,8 @@ async fn insert_file(
 ) -> Result<(), sqlx::Error> {
     let rows = file.rows.cast_signed();
     let size = file.size_bytes.cast_signed();
+    // Otherwise only the ends of its timestamps rule it out.
+    let is_partition = hour_of(file.min_timestamp_ns, file.max_timestamp_ns) != MIXED;
     let first_row: i64 = sqlx::query_scalar(
         "UPDATE ducklake_table_stats SET record_count = record_count + $1, next_row_id = next_row_id + $1,
          file_size_bytes = file_size_bytes + $2 WHERE table_id = $3 RETURNING next_row_id - $1",
@@ -189,13 +191,13 @@ async fn insert_file(
     .bind(size)
     .bind(file.footer_bytes.cast_signed())
     .bind(first_row)
-    .bind(ids.partition_id)
+    .bind(is_partition.then_some(ids.partition_id))
     .execute(&mut *connection)
     .await?;
 
     let hour = DateTime::from_timestamp_nanos(file.min_timestamp_ns);
     let values = [i64::from(hour.year()), hour.month().into(), hour.day().into(), hour.hour().into()];
-    for (index, value) in (0_i64..).zip(values) {
+    for (index, value) in (0_i64..).zip(values).filter(|_| is_partition) {
         sqlx::query("INSERT INTO ducklake_file_partition_value VALUES ($1, $2, $3, $4)")
             .bind(file_id)
             .bind(ids.table_id)

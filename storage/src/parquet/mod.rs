@@ -15,6 +15,7 @@ use arrow::array::RecordBatch;
 use orrery_model::{TableName, TenantId};
 
 pub(crate) use name::FileName;
+pub(crate) use order::{MIXED, hour_of};
 
 use crate::TraceFilter;
 use crate::checksum::Checksums;

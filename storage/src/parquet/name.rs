@@ -5,6 +5,10 @@ use chrono::DateTime;
 use orrery_model::TableName;
 
 use super::FlushName;
+use super::order::MIXED;
+
+/// The partition, and the folder, of files with rows of several hours.
+const MIXED_WORD: &str = "mixed";
 
 /// A data file's name in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,24 +20,24 @@ pub(crate) struct FileName {
     pub(crate) first: u64,
     pub(crate) last: u64,
     table: TableName,
-    /// `YYYYMMDDHH`, UTC.
+    /// `YYYYMMDDHH`, UTC, or [`MIXED_WORD`].
     partition: String,
     /// Counts the files of one flush and partition.
     n: u32,
 }
 
 impl FileName {
-    /// `hour` counts from the Unix epoch.
+    /// `hour` counts from the Unix epoch, or is [`MIXED`].
     pub(crate) fn new(flush: &FlushName, table: TableName, hour: u32) -> Self {
-        let time =
-            DateTime::from_timestamp(i64::from(hour) * 3600, 0).expect("hours of 64-bit nanoseconds are in range");
+        let time = DateTime::from_timestamp(i64::from(hour) * 3600, 0).filter(|_| hour != MIXED);
+        let partition = time.map_or_else(|| MIXED_WORD.to_owned(), |time| time.format("%Y%m%d%H").to_string());
         Self {
             writer: flush.writer.clone(),
             epoch: flush.epoch,
             first: flush.first,
             last: flush.last,
             table,
-            partition: time.format("%Y%m%d%H").to_string(),
+            partition,
             n: 0,
         }
     }
@@ -41,8 +45,11 @@ impl FileName {
     /// Below the table's folder: a folder a day keeps folders small.
     pub(crate) fn relative_path(&self) -> String {
         let Self { writer, epoch, first, last, table, partition, n } = self;
-        let (year, month, day) = (&partition[..4], &partition[4..6], &partition[6..8]);
-        format!("{year}-{month}-{day}/{writer}-{epoch}-{first}-{last}-{table}-{partition}-{n}.parquet")
+        let folder = match partition.as_str() {
+            MIXED_WORD => MIXED_WORD.to_owned(),
+            hour => format!("{}-{}-{}", &hour[..4], &hour[4..6], &hour[6..8]),
+        };
+        format!("{folder}/{writer}-{epoch}-{first}-{last}-{table}-{partition}-{n}.parquet")
     }
 
     /// The parts of a file's name (without folders); `None` for what is no data file.
@@ -55,7 +62,9 @@ impl FileName {
             first: next()?.parse().ok()?,
             last: next()?.parse().ok()?,
             table: TableName::from_name(next()?)?,
-            partition: next().filter(|p| p.len() == 10 && p.bytes().all(|b| b.is_ascii_digit()))?.to_owned(),
+            partition: next()
+                .filter(|p| *p == MIXED_WORD || p.len() == 10 && p.bytes().all(|b| b.is_ascii_digit()))?
+                .to_owned(),
             n: next()?.parse().ok()?,
         };
         next().is_none().then_some(parsed)
@@ -72,6 +81,15 @@ mod tests {
         let name = FileName::new(&flush, TableName::Spans, 465_067);
         let path = name.relative_path();
         assert_eq!(path, "2023-01-20/local-3-17-40-spans-2023012019-0.parquet");
+        assert_eq!(FileName::parse(path.rsplit_once('/').expect("a folder").1), Some(name));
+    }
+
+    #[test]
+    fn files_of_several_hours_have_a_folder_of_their_own() {
+        let flush = FlushName { writer: "local".to_owned(), epoch: 3, first: 17, last: 40 };
+        let name = FileName::new(&flush, TableName::Logs, MIXED);
+        let path = name.relative_path();
+        assert_eq!(path, "mixed/local-3-17-40-logs-mixed-0.parquet");
         assert_eq!(FileName::parse(path.rsplit_once('/').expect("a folder").1), Some(name));
     }
 

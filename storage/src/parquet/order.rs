@@ -3,15 +3,22 @@
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::TimestampNanosecondType;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orrery_model::Table;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// The rows of one hour in the order of the file.
+/// Hours of one table in a flush that have files of their own. Where rows lie in more, as those of a broken clock do, the
+/// hours with the fewest rows share a file.
+const MAX_HOURS: usize = 64;
+
+/// In the place of an hour: several of them.
+pub(crate) const MIXED: u32 = u32::MAX;
+
+/// The rows of one hour, or of several that share a file, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Since the Unix epoch.
+    /// Since the Unix epoch, or [`MIXED`].
     pub(crate) hour: u32,
     /// Batch and row of each, as `arrow::compute::interleave` takes them.
     pub(crate) rows: Vec<(usize, usize)>,
@@ -29,18 +36,59 @@ struct Key {
     row: u32,
 }
 
-/// The rows of the batches by hour and the table's sort key. Every hour that has a row has a run, in order of time.
+/// The hour that all times between the two lie in, or [`MIXED`].
+pub(crate) fn hour_of(min_timestamp_ns: i64, max_timestamp_ns: i64) -> u32 {
+    let (first, last) = (min_timestamp_ns / HOUR_NS, max_timestamp_ns / HOUR_NS);
+    if first == last { u32::try_from(first).unwrap_or(0) } else { MIXED }
+}
+
+/// The rows of the batches by hour and the table's sort key. At most [`MAX_HOURS`] hours have a run each, in order of time;
+/// the others share one, the last.
 pub(crate) fn sorted_runs(table: &Table, batches: &[RecordBatch]) -> Vec<Run> {
     let mut keys = keys(table, batches);
+    mix_small_hours(&mut keys);
     keys.sort_unstable();
-    keys.chunk_by(|a, b| a.hour == b.hour)
-        .map(|keys| Run {
-            hour: keys[0].hour,
+    let run = |keys: &[Key]| {
+        let times = keys.iter().map(|key| key.timestamp);
+        let (min, max) = (times.clone().min(), times.max());
+        let (min_timestamp_ns, max_timestamp_ns) = min.zip(max).expect("a run has rows");
+        Run {
+            hour: hour_of(min_timestamp_ns, max_timestamp_ns),
             rows: keys.iter().map(|key| (key.batch as usize, key.row as usize)).collect(),
-            min_timestamp_ns: keys.iter().map(|key| key.timestamp).min().expect("a run has rows"),
-            max_timestamp_ns: keys.iter().map(|key| key.timestamp).max().expect("a run has rows"),
-        })
-        .collect()
+            min_timestamp_ns,
+            max_timestamp_ns,
+        }
+    };
+    keys.chunk_by(|a, b| a.hour == b.hour).map(run).collect()
+}
+
+/// Puts the rows of all hours but those with the most rows into one.
+fn mix_small_hours(keys: &mut [Key]) {
+    let mut rows: HashMap<u32, usize> = HashMap::new();
+    let mut last = None;
+    for key in keys.iter() {
+        // Most rows lie in the hour of the one before.
+        match &mut last {
+            Some((hour, count)) if *hour == key.hour => *count += 1,
+            _ => {
+                if let Some((hour, count)) = last.replace((key.hour, 1)) {
+                    *rows.entry(hour).or_default() += count;
+                }
+            }
+        }
+    }
+    if let Some((hour, count)) = last {
+        *rows.entry(hour).or_default() += count;
+    }
+    if rows.len() <= MAX_HOURS {
+        return;
+    }
+    let mut hours: Vec<(usize, u32)> = rows.into_iter().map(|(hour, rows)| (rows, hour)).collect();
+    hours.sort_unstable();
+    let small: HashSet<u32> = hours[..hours.len() + 1 - MAX_HOURS].iter().map(|(_, hour)| *hour).collect();
+    for key in keys.iter_mut().filter(|key| small.contains(&key.hour)) {
+        key.hour = MIXED;
+    }
 }
 
 fn keys(table: &Table, batches: &[RecordBatch]) -> Vec<Key> {

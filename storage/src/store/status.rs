@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{AppendError, Recovery, Shared, Ticket};
 use crate::dedup::Dedup;
 use crate::memtable::MemtableSize;
+use crate::parquet::{MIXED, hour_of};
 use crate::wal::Wal;
 
 /// Counted since the start.
@@ -50,6 +51,8 @@ pub struct StoreStatus {
     pub files: u64,
     pub file_bytes: u64,
     pub file_rows: u64,
+    /// Files with rows of several hours, as times far from one another make them.
+    pub mixed_files: u64,
     pub snapshot_id: i64,
     pub flushed_sequence: u64,
 
@@ -104,6 +107,7 @@ impl StoreStatus {
             files: files().count() as u64,
             file_bytes: files().map(|f| f.size_bytes).sum(),
             file_rows: files().map(|f| f.rows).sum(),
+            mixed_files: files().filter(|f| hour_of(f.min_timestamp_ns, f.max_timestamp_ns) == MIXED).count() as u64,
             snapshot_id: view.id.0,
             flushed_sequence: shared.target.flushed_sequence(),
             wal_segments,

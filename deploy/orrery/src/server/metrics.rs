@@ -102,6 +102,7 @@ const STORE: &[(&str, &str, &str, Read)] = &[
     ("orrery_store_files", "gauge", "Parquet files", |s| s.files as f64),
     ("orrery_store_file_bytes", "gauge", "size of the Parquet files", |s| s.file_bytes as f64),
     ("orrery_store_file_rows", "gauge", "rows in Parquet files", |s| s.file_rows as f64),
+    ("orrery_store_mixed_hour_files", "gauge", "Parquet files with rows of several hours", |s| s.mixed_files as f64),
     ("orrery_store_flushes_total", "counter", "flushes", |s| s.flushes as f64),
     ("orrery_store_flushed_rows_total", "counter", "rows flushed", |s| s.flushed_rows as f64),
     ("orrery_store_flush_seconds_total", "counter", "time spent flushing", |s| s.flush_ns as f64 / 1e9),
