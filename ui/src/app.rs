@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
 use leptos_router::path;
 
-use crate::pages::{logs, map, metrics, services, sql, start, trace, traces};
+use crate::pages::{alerts, logs, map, metrics, services, sql, start, trace, traces};
 use crate::shell;
 
 #[wasm_bindgen::prelude::wasm_bindgen(start)]
@@ -29,6 +29,7 @@ fn App() -> impl IntoView {
                     <Route path=path!("/logs") view=logs::Logs/>
                     <Route path=path!("/metrics") view=metrics::Metrics/>
                     <Route path=path!("/sql") view=sql::Sql/>
+                    <Route path=path!("/alerts") view=alerts::Alerts/>
                 </Routes>
             </shell::Shell>
         </Router>

@@ -13,6 +13,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{AbortController, AbortSignal, ReadableStreamDefaultReader};
 
 use crate::partial;
+use crate::range::Window;
 
 /// Why an answer did not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub fn fetch<T: DeserializeOwned + Send + Sync + 'static>(
 
 /// The same for the answer of a statement of SQL.
 pub fn fetch_sql(query: impl Fn() -> Option<String> + 'static) -> Fetched<SqlResponse> {
-    fetch_by(query, async |query, signal| sql(&query, signal.as_ref()).await)
+    fetch_by(query, async |query, signal| sql(&query, None, signal.as_ref()).await)
 }
 
 fn fetch_by<T: Send + Sync + 'static>(
@@ -130,9 +131,10 @@ pub async fn get<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
     send(Request::get(address)).await
 }
 
-/// Runs SQL; the signal ends it. An answer that is larger than a browser should hold is cut, and its receipt says so.
-pub async fn sql(query: &str, signal: Option<&AbortSignal>) -> Result<SqlResponse, Failure> {
-    let response = sql_request(query, SqlFormat::Json, signal)?.send().await.map_err(|e| unreachable_server(&e))?;
+/// Runs SQL; the signal ends it. `$start` and `$end` stand for the window's ends. An answer that is larger than a browser should hold is cut, and its receipt says so.
+pub async fn sql(query: &str, window: Option<Window>, signal: Option<&AbortSignal>) -> Result<SqlResponse, Failure> {
+    let response =
+        sql_request(query, window, SqlFormat::Json, signal)?.send().await.map_err(|e| unreachable_server(&e))?;
     if !response.ok() {
         return parse(&text_of(Ok(response)).await?);
     }
@@ -152,8 +154,8 @@ pub async fn sql(query: &str, signal: Option<&AbortSignal>) -> Result<SqlRespons
 }
 
 /// Runs SQL for a file to save, however large.
-pub async fn sql_file(query: &str, format: SqlFormat) -> Result<web_sys::Blob, Failure> {
-    let response = sql_request(query, format, None)?.send().await.map_err(|e| unreachable_server(&e))?;
+pub async fn sql_file(query: &str, window: Window, format: SqlFormat) -> Result<web_sys::Blob, Failure> {
+    let response = sql_request(query, Some(window), format, None)?.send().await.map_err(|e| unreachable_server(&e))?;
     if !response.ok() {
         return Err(refusal(&response).await);
     }
@@ -180,10 +182,12 @@ async fn read_some(response: &Response, most: usize) -> Option<(Vec<u8>, bool)> 
 
 fn sql_request(
     query: &str,
+    window: Option<Window>,
     format: SqlFormat,
     signal: Option<&AbortSignal>,
 ) -> Result<gloo_net::http::Request, Failure> {
-    let body = SqlRequest { query: query.to_owned(), format, ..SqlRequest::default() };
+    let (start, end) = window.map(|w| (w.start.to_string(), w.end.to_string())).unzip();
+    let body = SqlRequest { query: query.to_owned(), format, start, end };
     Request::post("/api/v1/sql").abort_signal(signal).json(&body).map_err(|e| unreachable_server(&e))
 }
 

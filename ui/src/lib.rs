@@ -5,6 +5,7 @@
 //! only.
 
 pub mod address;
+pub mod alerting;
 pub mod colour;
 pub mod facets;
 pub mod filter;
@@ -19,6 +20,8 @@ pub mod setup;
 pub mod unit;
 pub mod waterfall;
 
+#[cfg(target_arch = "wasm32")]
+mod alerts;
 #[cfg(target_arch = "wasm32")]
 mod app;
 #[cfg(target_arch = "wasm32")]

@@ -1,5 +1,44 @@
 //! What the Start page offers to copy: how an exporter of each language is pointed here. Text only.
 
+/// A first rule file: errors and latency of every service, without a threshold that only one system has.
+pub const FIRST_RULES: &str = r#"groups:
+  - name: services
+    interval: 30s
+    rules:
+      - alert: ErrorRatio
+        sql: |
+          SELECT service_name, service_namespace,
+                 count(*) FILTER (WHERE status_code = 'ERROR') * 1.0 / count(*) AS value
+          FROM spans
+          WHERE timestamp >= $start AND timestamp < $end AND kind IN ('SERVER', 'CONSUMER')
+          GROUP BY service_name, service_namespace
+          HAVING count(*) >= 20 AND value > 0.05
+        for: 2m
+        labels:
+          severity: critical
+        annotations:
+          summary: "{{ $labels.service_name }} fails {{ $value | humanizePercentage }} of its calls"
+      - alert: SlowCalls
+        sql: |
+          SELECT service_name, service_namespace, approx_percentile_cont(duration_ns, 0.95) / 1e9 AS value
+          FROM spans
+          WHERE timestamp >= $start AND timestamp < $end AND kind IN ('SERVER', 'CONSUMER')
+          GROUP BY service_name, service_namespace
+          HAVING count(*) >= 20 AND value > 2
+        for: 5m
+        keep_firing_for: 5m
+        labels:
+          severity: warning
+        annotations:
+          summary: "the 95th percentile of {{ $labels.service_name }} is {{ $value | humanizeDuration }}"
+"#;
+
+/// The configuration that reads it.
+pub const RULES_CONFIG: &str = "rules = [\"rules/*.yaml\"]\n";
+
+/// The configuration of a first notifier; the address of its webhook is a secret, so that it stands in the environment.
+pub const NOTIFIER_CONFIG: &str = "[[notifiers]]\nname = \"team\"\nkind = \"slack\"\nurl_env = \"SLACK_WEBHOOK_URL\"\n";
+
 /// One tab of the Start page.
 pub struct Guide {
     /// For the URL.

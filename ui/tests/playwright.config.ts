@@ -29,6 +29,6 @@ export default defineConfig({
     { name: 'fill', testMatch: 'fill.setup.ts', use },
     { name: 'dark', testMatch: '*.spec.ts', dependencies: ['fill'], use: { ...use, colorScheme: 'dark' } },
     // What differs by theme is how pages look: the light one sees every page, not every click again.
-    { name: 'light', testMatch: 'pages.spec.ts', grep: /accessible|says what/, dependencies: ['fill'], use: { ...use, colorScheme: 'light' } },
+    { name: 'light', testMatch: /(pages|alerts)\.spec\.ts/, grep: /accessible|says what/, dependencies: ['fill'], use: { ...use, colorScheme: 'light' } },
   ],
 });

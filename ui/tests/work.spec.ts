@@ -62,12 +62,12 @@ test('every page is reached by keyboard alone', async ({ page }) => {
   await page.keyboard.press('Tab');
   await expect(page.getByRole('link', { name: 'Skip to the page' })).toBeFocused();
   await page.keyboard.press('Tab');
-  for (const name of ['Start', 'Services', 'Map', 'Traces', 'Logs', 'Metrics', 'SQL']) {
+  for (const name of ['Start', 'Services', 'Map', 'Traces', 'Logs', 'Metrics', 'SQL', 'Alerts']) {
     await page.keyboard.press('Tab');
     await expect(page.getByRole('navigation').getByRole('link', { name, exact: true })).toBeFocused();
   }
   await page.keyboard.press('Enter');
-  await expect(page).toHaveURL(/\/sql/);
+  await expect(page).toHaveURL(/\/alerts/);
 });
 
 test('a failing trace is found, opened and explained', async ({ page }) => {

@@ -1,5 +1,6 @@
 //! The pages, one a file or a folder.
 
+pub mod alerts;
 pub mod logs;
 pub mod map;
 pub mod metrics;

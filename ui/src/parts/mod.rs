@@ -1,5 +1,6 @@
 //! Pieces that several pages are made of. A piece knows the context, never a page.
 
+pub mod alert;
 pub mod attributes;
 pub mod chart;
 pub mod clock;

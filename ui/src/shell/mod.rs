@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use orrery_api::AlertState;
+
+use crate::alerts::{self, use_alerts};
 use crate::context::{self, Context, apply_theme, use_app};
 use crate::parts::icon::{Icon, icon};
 
 /// The pages of the rail, in order: a page is one line here and one in `app`.
-pub const PAGES: [(&str, &str, Icon); 7] = [
+pub const PAGES: [(&str, &str, Icon); 8] = [
     ("/start", "Start", Icon::Start),
     ("/services", "Services", Icon::Services),
     ("/map", "Map", Icon::Map),
@@ -20,6 +23,7 @@ pub const PAGES: [(&str, &str, Icon); 7] = [
     ("/logs", "Logs", Icon::Logs),
     ("/metrics", "Metrics", Icon::Metrics),
     ("/sql", "SQL", Icon::Sql),
+    ("/alerts", "Alerts", Icon::Bell),
 ];
 
 /// How often live mode settles the window anew.
@@ -28,6 +32,7 @@ const LIVE: Duration = Duration::from_secs(5);
 #[component]
 pub fn Shell(children: Children) -> impl IntoView {
     let app = context::provide();
+    alerts::provide(app);
     apply_theme(app.theme.get_untracked());
     keep_live(app);
     title(app);
@@ -69,11 +74,20 @@ fn Rail() -> impl IntoView {
                 let here = move || app.path.with(|at| is_under(at, path));
                 view! {
                     <a class="rail-item" class:here=here href=move || app.link(path, &[]) aria-current=move || here().then_some("page")>
-                        {icon(which)}<span>{name}</span>
+                        {icon(which)}<span>{name}</span>{(path == "/alerts").then(firing_count)}
                     </a>
                 }
             }).collect_view()}
         </nav>
+    }
+}
+
+/// How many alerts fire, on the rail's entry.
+fn firing_count() -> impl IntoView {
+    let alerts = use_alerts();
+    let count = Memo::new(move |_| alerts.count(AlertState::Firing));
+    move || {
+        (count.get() > 0).then(|| view! { <span class="rail-count" title="firing">{count.get()}<span class="hidden">" firing"</span></span> })
     }
 }
 

@@ -5,6 +5,7 @@ use leptos::html;
 use leptos::prelude::*;
 
 use super::{Shared, choose};
+use crate::alerts::use_alerts;
 use crate::context::use_app;
 use crate::map_view::{Hit, Point, Viewport, hit};
 use crate::parts::chart::prepare;
@@ -18,7 +19,7 @@ const CLICK: f64 = 4.0;
 
 #[component]
 pub fn Canvas(shared: Shared) -> impl IntoView {
-    let app = use_app();
+    let (app, alerts) = (use_app(), use_alerts());
     let canvas = NodeRef::<html::Canvas>::new();
     let size = use_size(canvas);
     let viewport = RwSignal::new(None::<Viewport>);
@@ -42,6 +43,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
         let (size, near, chosen, over, figure) =
             (size.get(), shared.near.get(), shared.chosen.get(), over.get(), shared.figure.get());
         let shown = shared.shown.get();
+        let firing = alerts.by_service.get();
         let (Some(canvas), Some(viewport)) = (canvas.get(), viewport.get()) else { return };
         let Some(context) = prepare(&canvas, size) else { return };
         let scene = paint::Scene {
@@ -52,6 +54,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             over: over.as_ref(),
             figure,
             size,
+            firing: &firing,
             window: app.window.get().length(),
         };
         shared.graph.with_value(|g| paint::paint(&context, g, &scene));
@@ -118,9 +121,14 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
         }
         event.prevent_default();
     };
-    let summary = shared.graph.with_value(|g| {
-        format!("Service map of {} nodes and {} edges. The table view has the same data.", g.nodes.len(), g.edges.len())
-    });
+    let summary = move || {
+        let firing = alerts.by_service.with(|found| found.len());
+        let firing = if firing > 0 { format!(" Alerts fire for {firing} services.") } else { String::new() };
+        shared.graph.with_value(|g| {
+            let (nodes, edges) = (g.nodes.len(), g.edges.len());
+            format!("Service map of {nodes} nodes and {edges} edges.{firing} The table view has the same data.")
+        })
+    };
     view! {
         <div class="map-canvas">
             <canvas node_ref=canvas tabindex="0" role="application" aria-label=summary

@@ -9,6 +9,7 @@ use crate::fetch::fetch;
 use crate::format;
 use crate::instant;
 use crate::map_view::{Hit, by_id};
+use crate::parts::alert::service_badge;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::service::{of_node, service_link, service_path};
@@ -80,7 +81,7 @@ fn NodeBody(shared: Shared, node: Node, edges: Vec<Edge>) -> impl IntoView {
     let (incoming, outgoing) = (list(true), list(false));
     let is_user = node.kind == NodeKind::User;
     view! {
-        <header class="drawer-head"><h2>{icon(kind_icon(&node))}{node_name(&node)}</h2></header>
+        <header class="drawer-head"><h2>{icon(kind_icon(&node))}{node_name(&node)}</h2>{of_node(&node.id).map(service_badge)}</header>
         <div class="drawer-body">
             {(!is_user).then(|| view! {
                 <div class="tiles small">

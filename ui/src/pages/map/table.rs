@@ -7,6 +7,7 @@ use super::{Shared, choose, node_name};
 use crate::context::use_app;
 use crate::format;
 use crate::map_view::{Hit, by_id};
+use crate::parts::alert::service_badge;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::service::of_node;
 use crate::parts::sort::{self, Header};
@@ -63,8 +64,8 @@ pub fn Table(shared: Shared) -> impl IntoView {
                     let (chosen, mine) = (shared.chosen, hit.clone());
                     view! {
                         <tr class:chosen=move || chosen.with(|c| c.as_ref() == Some(&mine))>
-                            <th scope="row"><button type="button" class="link" title=from on:click=move |_| choose(app, Some(&hit))>{named(shared, &e.source)}</button></th>
-                            <td class="wide-cell" title=to>{named(shared, &e.target)}</td>
+                            <th scope="row"><button type="button" class="link" title=from on:click=move |_| choose(app, Some(&hit))>{named(shared, &e.source)}</button>{badge(&e.source)}</th>
+                            <td class="wide-cell" title=to>{named(shared, &e.target)}{badge(&e.target)}</td>
                             <td class="muted">{format!("{:?}", e.kind).to_lowercase()}</td>
                             <td class="figure" title=format::grouped(e.calls as i64)>{format::count(e.calls)}</td>
                             <td class="figure">{format::rate(e.calls, window)}</td>
@@ -78,6 +79,11 @@ pub fn Table(shared: Shared) -> impl IntoView {
             </table>
         </div>
     }
+}
+
+/// What fires for a node that is a service.
+fn badge(id: &str) -> impl IntoView + use<> {
+    of_node(id).map(service_badge)
 }
 
 fn named(shared: Shared, id: &str) -> Option<AnyView> {

@@ -14,6 +14,7 @@ use crate::fetch::{Fetched, fetch};
 use crate::filter;
 use crate::format;
 use crate::pages::traces::trace_table;
+use crate::parts::alert::service_badge;
 use crate::parts::attributes::attributes;
 use crate::parts::chart::{Chart, Line, Plot, Shape, legend, steps};
 use crate::parts::icon::{Icon, icon};
@@ -44,6 +45,7 @@ pub fn Detail() -> impl IntoView {
             <a class="muted" href=move || app.link("/services", &[])>"Services"</a>
             <span class="faint">"/"</span>
             <h1>{move || service_name(&name.get())}</h1>
+            {move || service_badge(&name.get())}
             <span class="grow"></span>
             <a class="button" href=move || app.link("/traces", &[("filter", &own.get())])>{icon(Icon::Traces)}"Traces"</a>
             <a class="button" href=move || app.link("/logs", &[("filter", &own.get())])>{icon(Icon::Logs)}"Logs"</a>

@@ -14,6 +14,7 @@ use crate::context::use_app;
 use crate::fetch::fetch;
 use crate::format;
 use crate::instant;
+use crate::parts::alert::service_badge;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::service::service_link;
@@ -137,7 +138,7 @@ fn row(s: &Service, window: i64, columns: Columns) -> impl IntoView + use<> {
     view! {
         <tr>
             <td class=format!("health {class}") title=word>{icon(which)}<span class="hidden">{word}</span></td>
-            <th scope="row">{service_link(&s.id)}</th>
+            <th scope="row"><span class="row">{service_link(&s.id)}{service_badge(&s.id)}</span></th>
             <td class="figure" title=format!("{} calls", format::grouped(s.calls as i64))>{format::rate(s.calls, window)}</td>
             <td class="spark-cell">{spark(&s.calls_over_time, false)}</td>
             <td class="figure" class:error-text=errors class:faint=!errors title=format!("{} errors", format::grouped(s.errors as i64))>{format::error_share(s.errors, s.calls)}</td>

@@ -12,12 +12,13 @@ use orrery_api::{SqlFormat, SqlResponse};
 use wasm_bindgen::JsCast;
 use web_sys::AbortController;
 
-use crate::context::use_app;
+use crate::context::{now, use_app};
 use crate::fetch::{self, Failure};
 use crate::format;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::receipt::receipt;
 use crate::parts::state::nothing;
+use crate::range::Window;
 
 /// What the editor holds before anything is typed.
 const FIRST: &str = "SELECT service_name, count(*) AS spans, count(*) FILTER (WHERE status_code = 'ERROR') AS errors\nFROM spans\nGROUP BY service_name\nORDER BY spans DESC\nLIMIT 100";
@@ -42,7 +43,7 @@ const EXAMPLES: [(&str, &str); 4] = [
 enum Outcome {
     Nothing,
     Running,
-    Answer(Arc<SqlResponse>),
+    Answer(Arc<SqlResponse>, Window),
     Failed(Failure),
 }
 
@@ -70,11 +71,13 @@ pub fn Sql() -> impl IntoView {
         turn.update_value(|n| *n += 1);
         let mine = turn.get_value();
         outcome.set(Outcome::Running);
+        // The window of this moment; choosing another one runs nothing by itself.
+        let window = app.range.get_untracked().at(now());
         spawn_local(async move {
-            let got = fetch::sql(&query, signal.as_ref()).await;
+            let got = fetch::sql(&query, Some(window), signal.as_ref()).await;
             if turn.try_get_value() == Some(mine) {
                 outcome.try_set(match got {
-                    Ok(answer) => Outcome::Answer(Arc::new(answer)),
+                    Ok(answer) => Outcome::Answer(Arc::new(answer), window),
                     Err(failure) => Outcome::Failed(failure),
                 });
             }
@@ -138,7 +141,7 @@ pub fn Sql() -> impl IntoView {
                         on:keydown=move |event| if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) { event.prevent_default(); ask(); }
                     ></textarea>
                     <div class="row editor-acts">
-                        <span class="muted grow">"Tables "<code>"spans"</code>", "<code>"logs"</code>" and "<code>"metrics"</code>"; any attribute as "<code>"attributes['key']"</code></span>
+                        <span class="muted grow">"Tables "<code>"spans"</code>", "<code>"logs"</code>", "<code>"metrics"</code>" and "<code>"alerts"</code>"; any attribute as "<code>"attributes['key']"</code>"; "<code>"$start"</code>" and "<code>"$end"</code>" are the time range"</span>
                         {move || match outcome.get() {
                             Outcome::Running => view! { <button type="button" class="button" on:click=move |_| { stop(); outcome.set(Outcome::Nothing); }>{icon(Icon::Close)}"Cancel"</button> }.into_any(),
                             _ => view! { <button type="button" class="button primary" on:click=move |_| ask()>{icon(Icon::Play)}"Run"<kbd>"Ctrl ⏎"</kbd></button> }.into_any(),
@@ -149,7 +152,7 @@ pub fn Sql() -> impl IntoView {
                     Outcome::Nothing => nothing("No result yet", "Ctrl-Enter runs the query.").into_any(),
                     Outcome::Running => view! { <div class="progress on" role="status" aria-label="Running"></div> }.into_any(),
                     Outcome::Failed(failure) => failed(&failure).into_any(),
-                    Outcome::Answer(answer) => view! { <Result answer query=last_run.get_value().unwrap_or_default()/> }.into_any(),
+                    Outcome::Answer(answer, window) => view! { <Result answer query=last_run.get_value().unwrap_or_default() window/> }.into_any(),
                 }}
             </div>
         </div>
@@ -168,7 +171,12 @@ fn failed(failure: &Failure) -> impl IntoView + use<> {
 }
 
 #[component]
-fn Result(answer: Arc<SqlResponse>, query: String) -> impl IntoView {
+fn Result(
+    answer: Arc<SqlResponse>,
+    query: String,
+    /// What it was run for: what is saved is of the same rows.
+    window: Window,
+) -> impl IntoView {
     let rows = answer.rows.len();
     let problem = RwSignal::new(None::<String>);
     let as_json = answer.clone();
@@ -179,7 +187,7 @@ fn Result(answer: Arc<SqlResponse>, query: String) -> impl IntoView {
     let save_csv = move |_| {
         let query = query.clone();
         spawn_local(async move {
-            match fetch::sql_file(&query, SqlFormat::Csv).await {
+            match fetch::sql_file(&query, window, SqlFormat::Csv).await {
                 Ok(file) => save("orrery.csv", &file, problem),
                 Err(failure) => problem.set(Some(failure.message)),
             }

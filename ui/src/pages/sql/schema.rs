@@ -7,7 +7,7 @@ use orrery_api::{SqlColumn, Status};
 use crate::fetch::{self, fetch};
 use crate::format;
 
-const TABLES: [&str; 3] = ["spans", "logs", "metrics"];
+const TABLES: [&str; 4] = ["spans", "logs", "metrics", "alerts"];
 
 #[component]
 pub fn Schema(insert: Callback<String>) -> impl IntoView {
@@ -26,7 +26,7 @@ pub fn Schema(insert: Callback<String>) -> impl IntoView {
 fn Table(table: &'static str, rows: Signal<String>, insert: Callback<String>) -> impl IntoView {
     let columns = RwSignal::new(None::<Result<Vec<SqlColumn>, String>>);
     spawn_local(async move {
-        let got = fetch::sql(&format!("SELECT * FROM {table} LIMIT 0"), None).await;
+        let got = fetch::sql(&format!("SELECT * FROM {table} LIMIT 0"), None, None).await;
         columns.try_set(Some(got.map(|a| a.columns).map_err(|f| f.message)));
     });
     view! {

@@ -1,6 +1,6 @@
 //! Paints the map: edges under nodes, what is dimmed under what stands out, three levels of detail by zoom.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use orrery_api::{Edge, EdgeKind, Node, NodeKind, ServiceGraph};
 use web_sys::CanvasRenderingContext2d as Context;
@@ -22,6 +22,8 @@ pub struct Scene<'a> {
     pub figure: Figure,
     /// Of the canvas, in CSS pixels.
     pub size: (f64, f64),
+    /// How many alerts fire, and whether one is urgent, by the service's id.
+    pub firing: &'a BTreeMap<String, (usize, bool)>,
     /// The window's length, for rates.
     pub window: i64,
 }
@@ -41,6 +43,7 @@ struct Palette {
     muted: String,
     accent: String,
     error: String,
+    warn: String,
 }
 
 pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
@@ -53,6 +56,7 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         muted: resolve("--muted"),
         accent: resolve("--accent"),
         error: resolve("--error"),
+        warn: resolve("--warn"),
     };
     let nodes = by_id(graph);
     let most = graph.edges.iter().map(|e| e.calls).max().unwrap_or(1);
@@ -85,6 +89,9 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         let stands_out = scene.near.is_none_or(|near| near.contains(&node.id));
         context.set_global_alpha(if stands_out { 1.0 } else { 0.32 });
         paint_node(context, node, scene, &palette);
+        if let Some((count, urgent)) = of_node(&node.id).and_then(|service| scene.firing.get(service)) {
+            paint_firing(context, node, *count, *urgent, scene.viewport.scale, &palette);
+        }
     }
     context.set_global_alpha(1.0);
     paint_labels(context, labels, graph, scene, &palette);
@@ -250,6 +257,43 @@ fn paint_node(context: &Context, node: &Node, scene: &Scene, palette: &Palette) 
         context.set_fill_style_str(if failing >= 0.01 { &palette.error } else { &palette.muted });
         let _ = context.fill_text(&format!("✕ {}", format::share(failing)), text_left + after, at.y + name_size * 0.64);
     }
+}
+
+/// A bell and how many alerts fire, over the upper right corner of the node, of one size on screen at every zoom.
+fn paint_firing(context: &Context, node: &Node, count: usize, urgent: bool, scale: f64, palette: &Palette) {
+    let unit = (1.0 / scale).clamp(1.0, 3.0);
+    let text = if scale < FIGURES { count.to_string() } else { format!("{count} firing") };
+    context.set_font(&format!("600 {}px Inter, sans-serif", 10.5 * unit));
+    let width = context.measure_text(&text).map(|m| m.width()).unwrap_or(0.0) + 24.0 * unit;
+    let (height, at) = (16.0 * unit, centre(node));
+    let left = at.x + NODE_WIDTH / 2.0 - width + 6.0;
+    let middle = at.y - NODE_HEIGHT / 2.0;
+    context.set_fill_style_str(if urgent { &palette.error } else { &palette.warn });
+    context.begin_path();
+    // Radii are not negative, so the path is made; a text that cannot be drawn leaves a gap, no more.
+    let _ = context.round_rect_with_f64(left, middle - height / 2.0, width, height, height / 2.0);
+    context.fill();
+    context.set_fill_style_str(&palette.page);
+    let (x, y) = (left + 11.0 * unit, middle);
+    context.begin_path();
+    context.move_to(x - 4.5 * unit, y + 2.8 * unit);
+    context.bezier_curve_to(x - 2.8 * unit, y + 1.0 * unit, x - 4.0 * unit, y - 4.6 * unit, x, y - 4.6 * unit);
+    context.bezier_curve_to(
+        x + 4.0 * unit,
+        y - 4.6 * unit,
+        x + 2.8 * unit,
+        y + 1.0 * unit,
+        x + 4.5 * unit,
+        y + 2.8 * unit,
+    );
+    context.close_path();
+    context.fill();
+    context.begin_path();
+    let _ = context.arc(x, y + 4.2 * unit, 1.4 * unit, 0.0, std::f64::consts::TAU);
+    context.fill();
+    context.set_text_align("left");
+    context.set_text_baseline("middle");
+    let _ = context.fill_text(&text, left + 18.0 * unit, middle + 0.5 * unit);
 }
 
 /// The sign of a node's kind, 14 units wide.
