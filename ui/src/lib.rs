@@ -9,6 +9,7 @@ pub mod alerting;
 pub mod colour;
 pub mod facets;
 pub mod filter;
+pub mod flame;
 pub mod format;
 pub mod instant;
 pub mod map_labels;

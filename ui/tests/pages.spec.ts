@@ -15,6 +15,7 @@ const PAGES: [path: string, shows: string[]][] = [
   ['/traces', [`${PURCHASES + 2}`, 'POST /buy']],
   ["/traces?filter=status_code%20%3D%20'ERROR'&order=slowest", [`${FAILED} of ${FAILED} traces`]],
   [`/trace/${FIRST}`, ['POST /buy', 'Checkout/Place', '12 spans', '100 % complete']],
+  [`/trace/${FIRST}?tab=flame`, ['Spans of one path are one frame', 'POST /pay']],
   [`/trace/${FIRST}?tab=logs`, ['order 1 received', 'payment of order 1 accepted']],
   [`/trace/${FIRST}?tab=table`, ['Own time by service']],
   [`/trace/${LARGE_TRACE}`, ['reindex', '600 spans']],

@@ -160,6 +160,31 @@ test('the waterfall is walked with J, K and the arrows', async ({ page }) => {
   await expect(chosen).toHaveCount(0);
 });
 
+test('the flame graph merges paths, zooms into one and is walked by the arrows', async ({ page }) => {
+  await page.goto(`/trace/${FIRST}?tab=flame`);
+  const frames = page.getByRole('group', { name: 'Frames' }).getByRole('button');
+  await expect(frames).toHaveCount(12);
+  const width = (name: RegExp) => page.getByRole('button', { name }).first().evaluate((b) => b.getBoundingClientRect().width / b.parentElement!.getBoundingClientRect().width);
+  expect(await width(/^POST \/buy of storefront/)).toBeCloseTo(1, 2);
+  expect(await width(/^POST \/pay of payment/)).toBeLessThan(0.95);
+  await page.getByRole('button', { name: /^POST \/pay of payment/ }).click();
+  await expect(page).toHaveURL(/frame=/);
+  await expect.poll(() => width(/^POST \/pay of payment/)).toBeCloseTo(1, 2);
+  await page.reload();
+  await expect(frames).toHaveCount(6);
+  await page.getByRole('button', { name: /^POST \/pay of payment/ }).focus();
+  await page.keyboard.press('ArrowDown');
+  await expect(page.getByRole('button', { name: /^POST of payment/ })).toBeFocused();
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await expect.poll(() => width(/^POST of checkout/)).toBeCloseTo(1, 2);
+  await page.getByRole('button', { name: 'Longest span' }).click();
+  await expect(page.getByRole('complementary', { name: 'Span' })).toBeVisible();
+  await page.getByRole('button', { name: 'Whole trace' }).click();
+  await expect(frames).toHaveCount(12);
+});
+
 test('a lost parent, a skewed clock and a link are shown', async ({ page }) => {
   await page.goto(`/trace/${ODD_TRACE}`);
   await expect(page.getByText('1 without their parent')).toBeVisible();

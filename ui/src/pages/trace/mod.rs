@@ -1,7 +1,8 @@
-//! `/trace/:id`: one trace, by its id alone. Header, minimap, waterfall, its logs and its spans as a table; a drawer
+//! `/trace/:id`: one trace, by its id alone. Header, minimap, waterfall, flame graph, its logs and its spans as a table; a drawer
 //! shows the chosen span.
 
 mod drawer;
+mod flame;
 mod logs;
 mod minimap;
 mod table;
@@ -83,6 +84,20 @@ impl Shared {
         app.replace(&[("span", key.as_deref())]);
     }
 
+    /// A span as the address names it, and back.
+    fn key(&self, index: usize) -> String {
+        self.trace.with_value(|t| key(&t.spans, index))
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.trace.with_value(|t| position(&t.spans, key))
+    }
+
+    /// The operation and the service of a span.
+    fn named(&self, index: usize) -> (String, String) {
+        self.trace.with_value(|t| (t.spans[index].name.clone(), t.spans[index].service_name.clone()))
+    }
+
     /// The next or the previous span that the search finds.
     fn next_found(&self, app: Context, back: bool) {
         self.next_of(app, &self.found.get_untracked(), back);
@@ -157,6 +172,7 @@ fn Body(data: Arc<Answer>) -> impl IntoView {
     let at = move || tab.get().unwrap_or_else(|| "waterfall".to_owned());
     let tabs = [
         ("waterfall", "Waterfall".to_owned()),
+        ("flame", "Flame".to_owned()),
         ("logs", format!("Logs {}", format::count(data.logs))),
         ("table", "Table".to_owned()),
     ];
@@ -176,6 +192,7 @@ fn Body(data: Arc<Answer>) -> impl IntoView {
                     <Show when=move || at() == "waterfall"><Search shared/></Show>
                 </div>
                 {move || match at().as_str() {
+                    "flame" => view! { <flame::Flame shared/> }.into_any(),
                     "logs" => view! { <logs::TraceLogs shared/> }.into_any(),
                     "table" => view! { <table::Table shared/> }.into_any(),
                     _ => view! { <minimap::Minimap shared/> <waterfall::Waterfall shared/> }.into_any(),
