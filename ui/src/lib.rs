@@ -12,6 +12,7 @@ pub mod filter;
 pub mod flame;
 pub mod format;
 pub mod instant;
+pub mod map_compare;
 pub mod map_labels;
 pub mod map_view;
 pub mod partial;

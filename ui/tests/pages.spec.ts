@@ -12,6 +12,7 @@ const PAGES: [path: string, shows: string[]][] = [
   ['/services/post%2Fmailer', ['process orders']],
   ['/map', ['nodes']],
   ['/map?view=table', ['storefront', 'checkout', 'messaging', 'database', 'api.bank.example']],
+  ['/map?against=1d', ['What has changed', 'everything is new']],
   ['/traces', [`${PURCHASES + 2}`, 'POST /buy']],
   ["/traces?filter=status_code%20%3D%20'ERROR'&order=slowest", [`${FAILED} of ${FAILED} traces`]],
   [`/trace/${FIRST}`, ['POST /buy', 'Checkout/Place', '12 spans', '100 % complete']],

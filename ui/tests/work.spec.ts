@@ -215,6 +215,34 @@ test('an edge of the map leads to the spans that it counts', async ({ page }) =>
   await expect(page).toHaveURL(/\/trace\/.*span=/);
 });
 
+test('the map says what has changed since an earlier window', async ({ page, request }) => {
+  await page.goto('/map');
+  await page.getByRole('button', { name: /^Compare with/ }).click();
+  await page.getByRole('button', { name: 'With a week before' }).click();
+  await expect(page).toHaveURL(/against=7d/);
+  const panel = page.getByRole('complementary', { name: 'Compared' });
+  await expect(panel.getByText('No spans are stored of that window: everything is new.')).toBeVisible();
+  // The server's own answer of now, made to be what was: one edge less, one more, one with other figures.
+  const now = await (await request.get('/api/v1/service-graph')).json();
+  const of = (source: string, target: string) => now.edges.findIndex((e: { source: string; target: string }) => e.source.endsWith(source) && e.target.endsWith(target));
+  const was = structuredClone(now);
+  Object.assign(was.edges[of(':checkout', ':payment')], { errors: 0, p95_ns: 1_000_000 });
+  was.edges.push({ ...was.edges[of(':checkout', ':payment')], id: 'gone', source: 'service:cart', target: 'service:payment' });
+  was.edges.splice(of(':storefront', ':cart'), 1);
+  await page.route(/service-graph\?/, async (route) => {
+    const start = Number(new URL(route.request().url()).searchParams.get('start'));
+    return start / 1e6 < Date.now() - 2 * 86_400_000 ? route.fulfill({ json: was }) : route.continue();
+  });
+  await page.reload();
+  await expect(panel.getByText('New edges (1)')).toBeVisible();
+  await expect(panel.getByText('Lost edges (1)')).toBeVisible();
+  await expect(panel.getByText('Changed edges (1)')).toBeVisible();
+  await expect(panel.getByText(/^errors 0\s% → 20\s%$/)).toBeVisible();
+  await expect(panel.getByText(/^p95 1\sms → /)).toBeVisible();
+  await panel.getByRole('button', { name: /checkout.*payment/ }).click();
+  await expect(page.getByRole('complementary', { name: 'Details' }).getByText(/40 of 40, newest first/)).toBeVisible();
+});
+
 test('a node is chosen on the canvas and its neighbourhood widened', async ({ page }) => {
   await page.goto('/map');
   const canvas = page.locator('.map-canvas canvas');

@@ -44,6 +44,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             (size.get(), shared.near.get(), shared.chosen.get(), over.get(), shared.figure.get());
         let shown = shared.shown.get();
         let firing = alerts.by_service.get();
+        let differences = shared.differences.get();
         let (Some(canvas), Some(viewport)) = (canvas.get(), viewport.get()) else { return };
         let Some(context) = prepare(&canvas, size) else { return };
         let scene = paint::Scene {
@@ -55,6 +56,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             figure,
             size,
             firing: &firing,
+            differences: differences.as_ref().map(|d| d.as_slice()),
             window: app.window.get().length(),
         };
         shared.graph.with_value(|g| paint::paint(&context, g, &scene));

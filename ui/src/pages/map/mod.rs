@@ -1,6 +1,7 @@
 //! `/map`: who calls whom over the window. A canvas, its table twin, and a panel for the chosen node or edge.
 
 mod canvas;
+mod compare;
 mod panel;
 mod table;
 
@@ -11,8 +12,9 @@ use leptos::prelude::*;
 use orrery_api::{Node, ServiceGraph};
 
 use crate::context::{Context, use_app};
-use crate::fetch::fetch;
+use crate::fetch::{Fetched, fetch};
 use crate::format;
+use crate::map_compare::{self, Difference};
 use crate::map_view::{self, Hit, neighbourhood};
 use crate::parts::filter_bar::FilterBar;
 use crate::parts::icon::{Icon, icon};
@@ -30,6 +32,8 @@ pub struct Shared {
     /// Ids of the nodes that stand out; the rest are dimmed. `None` where nothing is chosen or sought.
     pub near: Memo<Option<Arc<HashSet<String>>>>,
     pub figure: Memo<Figure>,
+    /// What is not as it was, while an earlier window is compared with.
+    pub differences: Memo<Option<Arc<Vec<Difference>>>>,
 }
 
 /// What an edge's label says.
@@ -82,6 +86,7 @@ pub fn Map() -> impl IntoView {
     let find = app.param("find");
     let hide = app.param("hide");
     let graph = fetch::<ServiceGraph>(move || Some(app.ask(filter.get()).href("/api/v1/service-graph")));
+    let earlier = compare::fetch_earlier(app);
     let view_param = app.param("view");
     let as_table = Memo::new(move |_| view_param.get().as_deref() == Some("table"));
     let by = app.param("by");
@@ -106,6 +111,7 @@ pub fn Map() -> impl IntoView {
                 <span class="grow"></span>
                 {field("find", "Find", find)}
                 {field("hide", "Hide", hide)}
+                <compare::Choice/>
                 <div class="segments" role="group" aria-label="Label of the edges">
                     {FIGURES.into_iter().map(|(value, title, which)| view! {
                         <button type="button" aria-pressed=move || (figure.get() == which).to_string() on:click=move |_| app.replace(&[("by", (value != "rate").then_some(value))])>{title}</button>
@@ -122,11 +128,14 @@ pub fn Map() -> impl IntoView {
                 if data.nodes.is_empty() {
                     return view! { <NothingHere table="spans" filtered/> {receipt(&cost)} }.into_any();
                 }
-                let shared = share(app, data, find, hide, figure);
+                let shared = share(app, data, find, hide, figure, earlier);
                 view! {
-                    <div class="map-area" class:with-panel=move || shared.chosen.get().is_some()>
+                    <div class="map-area">
                         {move || if as_table.get() { view! { <table::Table shared/> }.into_any() } else { view! { <canvas::Canvas shared/> }.into_any() }}
-                        {move || shared.chosen.get().map(|hit| view! { <panel::Panel shared hit/> })}
+                        {move || match shared.chosen.get() {
+                            Some(hit) => Some(view! { <panel::Panel shared hit/> }.into_any()),
+                            None => compare::panel(shared, earlier),
+                        }}
                     </div>
                     {receipt(&cost)}
                 }.into_any()
@@ -141,6 +150,7 @@ fn share(
     find: Memo<Option<String>>,
     hide: Memo<Option<String>>,
     figure: Memo<Figure>,
+    earlier: Fetched<ServiceGraph>,
 ) -> Shared {
     let size = |side: Result<wasm_bindgen::JsValue, _>| side.ok().and_then(|s| s.as_f64()).unwrap_or(0.0);
     let mut spread = ServiceGraph::clone(&data);
@@ -175,7 +185,11 @@ fn share(
             None => None,
         })
     });
-    Shared { graph, chosen, shown, near, figure }
+    let differences = Memo::new(move |_| {
+        let before = earlier.data.get()?;
+        Some(Arc::new(graph.with_value(|g| map_compare::compare(&before, g))))
+    });
+    Shared { graph, chosen, shown, near, figure, differences }
 }
 
 /// How much of the traces the map rests on.

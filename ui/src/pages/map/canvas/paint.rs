@@ -1,6 +1,6 @@
 //! Paints the map: edges under nodes, what is dimmed under what stands out, three levels of detail by zoom.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use orrery_api::{Edge, EdgeKind, Node, NodeKind, ServiceGraph};
 use web_sys::CanvasRenderingContext2d as Context;
@@ -8,6 +8,7 @@ use web_sys::CanvasRenderingContext2d as Context;
 use super::super::Figure;
 use crate::colour;
 use crate::format;
+use crate::map_compare::{Difference, Kind, Moved};
 use crate::map_labels::{self, Rect};
 use crate::map_view::{Hit, NODE_HEIGHT, NODE_WIDTH, Point, Viewport, by_id, centre, curve, edge_width, on_curve};
 use crate::parts::chart::resolve;
@@ -24,6 +25,8 @@ pub struct Scene<'a> {
     pub size: (f64, f64),
     /// How many alerts fire, and whether one is urgent, by the service's id.
     pub firing: &'a BTreeMap<String, (usize, bool)>,
+    /// What is not as it was, while the map is compared with an earlier one.
+    pub differences: Option<&'a [Difference]>,
     /// The window's length, for rates.
     pub window: i64,
 }
@@ -65,8 +68,11 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
     let _ = context.translate(scene.viewport.x, scene.viewport.y);
     let _ = context.scale(scene.viewport.scale, scene.viewport.scale);
     let mut labels: Vec<Label> = Vec::new();
+    let differences: HashMap<&str, &Difference> =
+        scene.differences.unwrap_or_default().iter().map(|d| (d.edge.id.as_str(), d)).collect();
+    let lost = differences.values().filter(|d| d.kind == Kind::Lost).map(|d| &d.edge);
     // What fails is drawn last, so that nothing covers it.
-    let mut edges: Vec<&Edge> = graph.edges.iter().collect();
+    let mut edges: Vec<&Edge> = graph.edges.iter().chain(lost).collect();
     edges.sort_by_key(|e| (failing(e.errors, e.calls), e.calls));
     for edge in edges {
         let (Some(source), Some(target)) = (nodes.get(edge.source.as_str()), nodes.get(edge.target.as_str())) else {
@@ -75,14 +81,16 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         if !scene.shown.contains(&edge.source) || !scene.shown.contains(&edge.target) {
             continue;
         }
-        let stands_out = edge_stands_out(edge, scene);
+        let difference = differences.get(edge.id.as_str()).copied();
+        let stands_out = edge_stands_out(edge, scene, difference.is_some());
         let marked = is(scene.chosen, edge, true) || is(scene.over, edge, true);
         let points = curve(source, target);
         context.set_global_alpha(if stands_out { 1.0 } else { 0.12 });
-        paint_edge(context, edge, &points, edge_width(edge.calls, most), marked, &palette);
+        let kind = difference.map(|d| d.kind);
+        paint_edge(context, edge, &points, edge_width(edge.calls, most), marked, kind, &palette);
         let chosen = is(scene.chosen, edge, false) || is(scene.over, edge, false);
         if stands_out && (scene.viewport.scale >= FIGURES || marked) && in_view(on_curve(&points, 0.5), scene) {
-            labels.push(Label { edge, points, marked, chosen });
+            labels.push(Label { edge, points, marked, chosen, difference });
         }
     }
     for node in graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)) {
@@ -106,6 +114,8 @@ struct Label<'a> {
     marked: bool,
     /// It is chosen itself: it is labelled even where there is no room.
     chosen: bool,
+    /// It says what has changed, in the place of its figure.
+    difference: Option<&'a Difference>,
 }
 
 fn in_view(at: Point, scene: &Scene) -> bool {
@@ -128,11 +138,11 @@ fn is(hit: Option<&Hit>, edge: &Edge, or_end: bool) -> bool {
     }
 }
 
-fn edge_stands_out(edge: &Edge, scene: &Scene) -> bool {
+fn edge_stands_out(edge: &Edge, scene: &Scene, differs: bool) -> bool {
     match (scene.chosen, scene.near) {
         (Some(Hit::Edge(id)), _) => *id == edge.id,
         (_, Some(near)) => near.contains(&edge.source) && near.contains(&edge.target),
-        (_, None) => true,
+        (_, None) => differs || scene.differences.is_none(),
     }
 }
 
@@ -150,18 +160,30 @@ fn label(edge: &Edge, scene: &Scene) -> String {
     }
 }
 
-fn paint_edge(context: &Context, edge: &Edge, points: &[Point; 4], width: f64, marked: bool, palette: &Palette) {
-    let failing = failing(edge.errors, edge.calls);
-    let colour = if failing {
+fn paint_edge(
+    context: &Context,
+    edge: &Edge,
+    points: &[Point; 4],
+    width: f64,
+    marked: bool,
+    kind: Option<Kind>,
+    palette: &Palette,
+) {
+    let lost = kind == Some(Kind::Lost);
+    let colour = if lost {
+        &palette.muted
+    } else if failing(edge.errors, edge.calls) {
         &palette.error
-    } else if marked {
+    } else if marked || kind == Some(Kind::New) {
         &palette.accent
     } else {
         &palette.edge
     };
     let [a, b, c, d] = points;
     let mut dashes = js_sys::Array::new();
-    if edge.kind == EdgeKind::Messaging {
+    if lost {
+        dashes.extend([2.0, 5.0].map(wasm_bindgen::JsValue::from_f64));
+    } else if edge.kind == EdgeKind::Messaging {
         dashes.extend([6.0, 5.0].map(wasm_bindgen::JsValue::from_f64));
     }
     // An array of numbers is a valid dash pattern.
@@ -347,15 +369,17 @@ fn paint_labels(context: &Context, mut labels: Vec<Label>, graph: &ServiceGraph,
     let boxes =
         graph.nodes.iter().filter(|n| scene.shown.contains(&n.id)).map(centre).filter(|at| near_view(*at, scene));
     let mut taken: Vec<Rect> = boxes.map(|at| Rect::around(at, NODE_WIDTH, NODE_HEIGHT)).collect();
-    for Label { edge, points, chosen, .. } in labels {
-        let text = label(edge, scene);
+    for Label { edge, points, chosen, difference, .. } in labels {
+        let text = difference.map_or_else(|| label(edge, scene), Difference::words);
+        let worse = difference.is_some_and(|d| matches!(d.moved.first(), Some(Moved::Errors(was, is)) if is > was));
         let width = context.measure_text(&text).map(|m| m.width()).unwrap_or(0.0) + 8.0;
         let found = map_labels::place(&points, width, size * 1.4, &taken);
         let Some(at) = found.or_else(|| chosen.then(|| on_curve(&points, 0.5))) else { continue };
         taken.push(Rect::around(at, width, size * 1.4));
         context.set_fill_style_str(&palette.page);
         context.fill_rect(at.x - width / 2.0, at.y - size * 0.7, width, size * 1.4);
-        context.set_fill_style_str(if failing(edge.errors, edge.calls) { &palette.error } else { &palette.muted });
+        let red = worse || difference.is_none() && failing(edge.errors, edge.calls);
+        context.set_fill_style_str(if red { &palette.error } else { &palette.muted });
         // A text that cannot be drawn leaves a gap, no more.
         let _ = context.fill_text(&text, at.x, at.y + 0.5);
     }
