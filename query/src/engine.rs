@@ -8,24 +8,33 @@ use std::time::{Duration, Instant};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use orrery_model::{Clock, Identity, TenantId};
-use orrery_storage::{Snapshot, Store};
+use orrery_storage::{Snapshot, Store, TraceFilters};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::Budget;
-use crate::table::FileKeys;
+use crate::table::{FileKeys, Known, TokenCache};
 use crate::{QueryError, Session};
 
 /// Where snapshots come from: the store, or a test's own batches and files.
 pub trait SnapshotSource: Send + Sync + 'static {
     /// One consistent moment of a tenant; cheap.
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot>;
+
+    /// The trace filters of all files of the snapshots, at most about so many bytes of them in memory.
+    fn trace_filters(&self, _cache_bytes: usize) -> TraceFilters {
+        TraceFilters::without_catalog()
+    }
 }
 
 impl SnapshotSource for Store {
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot> {
         Self::snapshot(self, tenant)
+    }
+
+    fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
+        Self::trace_filters(self, cache_bytes)
     }
 }
 
@@ -38,6 +47,13 @@ pub struct Activity {
     pub tasks: usize,
     /// Working memory that queries hold, bytes.
     pub memory_bytes: usize,
+}
+
+/// What the engine remembers of files, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caches {
+    pub token_filter_bytes: u64,
+    pub trace_filter_bytes: u64,
 }
 
 /// The engine's limits.
@@ -57,6 +73,10 @@ pub struct QueryConfig {
     pub spill_bytes: u64,
     /// Memory for the footers and page indexes of files, bytes.
     pub footer_cache_bytes: usize,
+    /// Memory for the token filters of log files, bytes.
+    pub token_cache_bytes: usize,
+    /// Memory for the trace filters of files, bytes: about 1.25 a trace of a file.
+    pub trace_filter_cache_bytes: usize,
     /// Partitions of a plan and threads of the engine.
     pub threads: usize,
 }
@@ -71,6 +91,8 @@ impl Default for QueryConfig {
             temp_dir: std::env::temp_dir(),
             spill_bytes: 8 << 30,
             footer_cache_bytes: 64 << 20,
+            token_cache_bytes: 64 << 20,
+            trace_filter_cache_bytes: 128 << 20,
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }
@@ -119,7 +141,7 @@ pub struct Engine {
     shared: Arc<RuntimeEnv>,
     /// Of everyone's queries.
     everyone: Lane,
-    file_keys: Arc<FileKeys>,
+    known: Known,
     runtime: OwnRuntime,
 }
 
@@ -153,15 +175,12 @@ impl Engine {
             max_concurrent: config.max_concurrent,
             partitions: config.threads,
         });
-        Ok(Arc::new(Self {
-            source,
-            clock,
-            shared,
-            everyone,
-            file_keys: Arc::new(FileKeys::default()),
-            runtime: OwnRuntime(Some(runtime)),
-            config,
-        }))
+        let known = Known {
+            keys: Arc::new(FileKeys::default()),
+            tokens: Arc::new(TokenCache::new(config.token_cache_bytes)),
+            trace_filters: Arc::new(source.trace_filters(config.trace_filter_cache_bytes)),
+        };
+        Ok(Arc::new(Self { source, clock, shared, everyone, known, runtime: OwnRuntime(Some(runtime)), config }))
     }
 
     /// A session for one request: pins the tenant's snapshot as it is when the query's turn has come. Waits for a free
@@ -216,12 +235,17 @@ impl Engine {
         }
     }
 
+    /// What is remembered of files at this moment.
+    pub fn caches(&self) -> Caches {
+        Caches { token_filter_bytes: self.known.tokens.bytes(), trace_filter_bytes: self.known.trace_filters.bytes() }
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<RuntimeEnv> {
         &self.shared
     }
 
-    pub(crate) const fn file_keys(&self) -> &Arc<FileKeys> {
-        &self.file_keys
+    pub(crate) const fn known(&self) -> &Known {
+        &self.known
     }
 
     pub(crate) fn handle(&self) -> Handle {

@@ -33,7 +33,7 @@ pub mod trace_tree;
 pub mod traces;
 
 pub use alerts::AlertSource;
-pub use engine::{Activity, Engine, Lane, LaneConfig, QueryConfig, SnapshotSource};
+pub use engine::{Activity, Caches, Engine, Lane, LaneConfig, QueryConfig, SnapshotSource};
 pub use error::QueryError;
 pub use filter::Filter;
 pub use prepared::Prepared;

@@ -17,14 +17,14 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
 use orrery_api::Receipt;
 use orrery_model::{Signal, TableName};
-use orrery_storage::{Snapshot, TableSnapshot};
+use orrery_storage::{Snapshot, TableSnapshot, TraceFilters};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
-use crate::table::{Cost, FileKeys, LakeTable, PrunedFiles};
+use crate::table::{Cost, Known, LakeTable, PrunedFiles};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
@@ -40,7 +40,7 @@ struct Inner {
     context: SessionContext,
     snapshot: Arc<Snapshot>,
     pruned: Arc<PrunedFiles>,
-    file_keys: Arc<FileKeys>,
+    known: Known,
     /// The plans that were run, for the receipt.
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
     started: Instant,
@@ -66,15 +66,14 @@ impl Session {
             SessionContext::new_with_state(sandbox::state(runtime, config.partitions, config.query_memory_bytes));
         let pruned = Arc::new(PrunedFiles::default());
         for name in TableName::ALL {
-            let table =
-                LakeTable::new(name, snapshot.table(name).clone(), Arc::clone(&pruned), Arc::clone(engine.file_keys()));
+            let table = LakeTable::new(name, snapshot.table(name).clone(), Arc::clone(&pruned), engine.known().clone());
             context.register_table(name.as_str(), Arc::new(table))?;
         }
         let inner = Inner {
             context,
             snapshot,
             pruned,
-            file_keys: Arc::clone(engine.file_keys()),
+            known: engine.known().clone(),
             plans: Mutex::default(),
             started,
             deadline: config.deadline,
@@ -88,6 +87,10 @@ impl Session {
         &self.inner.snapshot
     }
 
+    pub(crate) fn trace_filters(&self) -> &TraceFilters {
+        &self.inner.known.trace_filters
+    }
+
     /// The DataFusion context, for plans made without SQL; run them with [`Session::run`], which applies the deadline.
     pub fn context(&self) -> &SessionContext {
         &self.inner.context
@@ -96,8 +99,7 @@ impl Session {
     /// Makes some files or batches of a signal an SQL table of their own, in the place of the last one of that name: for
     /// what depends on where a row lies.
     pub(crate) fn register_part(&self, name: &str, signal: Signal, part: TableSnapshot) -> Result<(), QueryError> {
-        let table =
-            LakeTable::new(signal.table(), part, Arc::clone(&self.inner.pruned), Arc::clone(&self.inner.file_keys));
+        let table = LakeTable::new(signal.table(), part, Arc::clone(&self.inner.pruned), self.inner.known.clone());
         self.inner.context.deregister_table(name)?;
         self.inner.context.register_table(name, Arc::new(table))?;
         Ok(())
@@ -160,13 +162,14 @@ impl Session {
 
     /// What all statements of the session have cost so far.
     pub fn receipt(&self) -> Receipt {
-        let cost = Cost::of(&self.inner.plans.lock());
+        let cost = Cost::of(&self.inner.plans.lock(), &self.inner.pruned);
         Receipt {
             elapsed_ms: (self.inner.started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             rows_scanned: cost.rows,
             bytes_scanned: cost.bytes,
             files: cost.files,
             files_pruned: self.inner.pruned.count(),
+            pruned: cost.pruned,
             ..Receipt::default()
         }
     }

@@ -11,13 +11,16 @@ use arrow::array::RecordBatch;
 use orrery_model::{SnapshotId, TableName, TenantId};
 use tokio::sync::Mutex;
 
-use crate::DataFile;
 use crate::catalog::{Catalog, Committed};
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::parquet::{FileName, FlushName, WrittenFile, io, write_files};
+use crate::{DataFile, FileFilter, TraceFilters};
 
 /// The name of the only writer of a lake with a local catalog.
 const WRITER: &str = "local";
+
+/// Within the lake's folder.
+pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
 
 /// Rows of one request on their way into files.
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ impl Lake {
         let dir = dir.canonicalize().map_err(io("find", dir))?;
         let data_path = dir.join("data");
         fs.create_dir(&data_path).map_err(io("create", &data_path))?;
-        let mut catalog = Catalog::open(&dir.join("catalog.sqlite"), &data_path, WRITER).await?;
+        let mut catalog = Catalog::open(&dir.join(CATALOG_FILE), &data_path, WRITER).await?;
         fs.sync_dir(&dir).map_err(io("sync", &dir))?;
         // Read, and with that checked, before anything is removed by what the catalog says.
         let view = catalog.load_view(&data_path).await?;
@@ -148,6 +151,12 @@ impl Lake {
     /// How often this lake has been opened for writing, this time included.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The trace filters of this lake's files, of which at most about `cache_bytes` stay in memory.
+    pub fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
+        let folder = self.data_path.parent().expect("the data files are in the lake's folder");
+        TraceFilters::new(folder.join(CATALOG_FILE), cache_bytes)
     }
 
     /// The files of the newest snapshot.
@@ -228,7 +237,7 @@ fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>)
             rows: file.rows,
             min_timestamp_ns: file.min_timestamp_ns,
             max_timestamp_ns: file.max_timestamp_ns,
-            trace_filter: file.trace_filter,
+            trace_filter: file.trace_filter.map(|filter| FileFilter::stored(&filter.to_bytes())),
             checksums: file.checksums,
         }));
     }

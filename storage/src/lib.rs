@@ -14,6 +14,7 @@ pub mod snapshot;
 pub mod store;
 pub mod token_filter;
 mod trace_filter;
+mod trace_filters;
 mod views;
 mod wal;
 
@@ -25,6 +26,7 @@ pub use notifier_state::NotifierState;
 pub use snapshot::{DataFile, Snapshot, TableSnapshot};
 pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus};
 pub use trace_filter::TraceFilter;
+pub use trace_filters::{FileFilter, TraceFilters};
 pub use wal::{Damage, WalError};
 
 use arrow::array::RecordBatch;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use orrery_model::{SnapshotId, TableName, TenantId};
 
-use crate::{Checksums, TraceFilter};
+use crate::{Checksums, FileFilter};
 
 /// One tenant's tables at one moment.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct DataFile {
     pub min_timestamp_ns: i64,
     pub max_timestamp_ns: i64,
     /// Which trace ids may be in the file; `None` for tables without a `trace_id`.
-    pub trace_filter: Option<TraceFilter>,
+    pub trace_filter: Option<FileFilter>,
     /// What its bytes are verified by, see [`crate::VerifiedFile`]; `None` for a file of format version 1.
     pub checksums: Option<Checksums>,
 }

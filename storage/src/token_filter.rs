@@ -77,13 +77,15 @@ pub fn folded_chars(word: &str) -> impl Iterator<Item = char> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     hash: u64,
+    /// As it is folded.
     is_ascii: bool,
 }
 
 impl Word {
     /// The words of a text.
     pub fn all_of(text: &str) -> Vec<Self> {
-        words(text).map(|word| Self { hash: hash(folded(word).as_bytes()), is_ascii: word.is_ascii() }).collect()
+        let word = |folded: String| Self { hash: hash(folded.as_bytes()), is_ascii: folded.is_ascii() };
+        words(text).map(|text| word(folded(text))).collect()
     }
 }
 

@@ -146,6 +146,9 @@ fn probes_and_metrics_answer() {
         "orrery_receiver_records_total{signal=\"spans\",protocol=\"http_json\"} 1",
         "orrery_store_rows_total 1",
         "# TYPE orrery_wal_syncs_total counter",
+        "orrery_query_sessions 0",
+        "orrery_query_trace_filter_bytes ",
+        "orrery_query_token_filter_bytes ",
         "process_resident_memory_bytes ",
         "process_cpu_seconds_total ",
     ] {

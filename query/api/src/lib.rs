@@ -57,6 +57,66 @@ pub struct Receipt {
     /// Whether something was left out of the answer, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+    /// What was left unread, by what ruled it out; absent where all was read.
+    #[serde(default, skip_serializing_if = "Pruned::is_empty")]
+    pub pruned: Pruned,
+}
+
+/// What an answer left unread, by what ruled it out. Each thing is counted once, by the first means that ruled it out;
+/// a file that is read in two parts counts twice where its row groups and pages do. Counts of zero are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pruned {
+    /// Files with other times than those asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub files_by_time: u64,
+    /// Files whose filter has none of the trace ids asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub files_by_trace_id: u64,
+    /// Files in which no record has an attribute that is asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub files_by_attribute: u64,
+    /// Files, or parts of them, whose times ruled them out while the query ran: the newest rows were found elsewhere.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub files_by_statistics: u64,
+    /// Row groups whose least and greatest values ruled them out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub row_groups_by_statistics: u64,
+    /// Row groups of logs without the words asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub row_groups_by_token_filter: u64,
+    /// Row groups that could hold none of the first rows of an ordered or limited answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub row_groups_by_limit: u64,
+    /// Sections (8,192 rows) of the row groups of logs without the words asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sections_by_token_filter: u64,
+    /// Pages whose least and greatest values ruled them out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub pages_by_index: u64,
+}
+
+impl Pruned {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The counts that are not zero, with what they count.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        [
+            (self.files_by_time, "files by time"),
+            (self.files_by_trace_id, "files by trace ID"),
+            (self.files_by_attribute, "files by attribute"),
+            (self.files_by_statistics, "files by statistics"),
+            (self.row_groups_by_statistics, "row groups by statistics"),
+            (self.row_groups_by_token_filter, "row groups by words"),
+            (self.row_groups_by_limit, "row groups by limit"),
+            (self.sections_by_token_filter, "sections by words"),
+            (self.pages_by_index, "pages by index"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+    }
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -68,7 +68,7 @@ pub async fn load(
     let those = in_traces(&traces, "true");
     let ids: HashSet<String> = traces.into_iter().map(trace_id_hex).collect();
     set.settling = Some(unlike);
-    for part in received::parts(session, &ids) {
+    for part in received::parts(session, &ids).await? {
         session.register_part(received::PART, Signal::Spans, part)?;
         read(session, set, received::PART, &format!("{condition} AND {those}"), counted, want).await?;
         if set.settling.as_ref().is_none_or(HashSet::is_empty) {

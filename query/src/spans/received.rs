@@ -7,20 +7,19 @@ use hashbrown::HashSet;
 use orrery_model::Signal;
 use orrery_storage::{DataFile, TableSnapshot};
 
-use crate::Session;
 use crate::columns::Columns;
+use crate::{QueryError, Session};
 
 /// The table that a part is while it is read.
 pub const PART: &str = "spans_received_together";
 
 /// The spans table in parts, the earliest received first; only those parts that may hold one of the traces.
-pub fn parts(session: &Session, trace_ids: &HashSet<String>) -> Vec<TableSnapshot> {
+pub async fn parts(session: &Session, trace_ids: &HashSet<String>) -> Result<Vec<TableSnapshot>, QueryError> {
     let table = session.snapshot().table(Signal::Spans);
-    let mut files: Vec<&Arc<DataFile>> = table
-        .files
-        .iter()
-        .filter(|file| file.trace_filter.as_ref().is_none_or(|f| trace_ids.iter().any(|id| f.may_contain(id))))
-        .collect();
+    let ids: Vec<&str> = trace_ids.iter().map(String::as_str).collect();
+    let may_hold = session.trace_filters().may_hold(&table.files, &ids).await.map_err(QueryError::internal)?;
+    let mut files: Vec<&Arc<DataFile>> =
+        table.files.iter().zip(may_hold).filter(|(_, may_hold)| *may_hold).map(|(file, _)| file).collect();
     files.sort_by_key(|file| file.id);
     let from_files =
         files.into_iter().map(|file| TableSnapshot { files: Arc::new(vec![Arc::clone(file)]), memory: Vec::new() });
@@ -33,5 +32,5 @@ pub fn parts(session: &Session, trace_ids: &HashSet<String>) -> Vec<TableSnapsho
         .iter()
         .filter(holds_one)
         .map(|batch| TableSnapshot { files: Arc::default(), memory: vec![batch.clone()] });
-    from_files.chain(from_memory).collect()
+    Ok(from_files.chain(from_memory).collect())
 }

@@ -5,9 +5,12 @@ mod keys;
 mod prune;
 mod reader;
 mod receipt;
+mod tokens;
+mod words;
 
 pub(crate) use keys::FileKeys;
 pub(crate) use receipt::{Cost, PrunedFiles};
+pub(crate) use tokens::TokenCache;
 
 use std::sync::Arc;
 
@@ -22,7 +25,8 @@ use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
@@ -31,13 +35,17 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::metrics::{MetricBuilder, MetricType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{Scope, Table, TableName, table};
-use orrery_storage::{DataFile, TableSnapshot};
+use orrery_storage::{DataFile, TableSnapshot, TraceFilters};
 use reader::VerifiedReaders;
+use receipt::{FilesLeftOut, Means};
+use tokens::{Search, WordSource};
+use words::Sought;
 
 use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
 
@@ -51,15 +59,23 @@ pub(crate) struct LakeTable {
     virtuals: Vec<Virtual>,
     snapshot: TableSnapshot,
     pruned: Arc<PrunedFiles>,
-    file_keys: Arc<FileKeys>,
+    known: Known,
+}
+
+/// What all sessions together remember of files.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub keys: Arc<FileKeys>,
+    pub tokens: Arc<TokenCache>,
+    pub trace_filters: Arc<TraceFilters>,
 }
 
 impl LakeTable {
-    pub fn new(name: TableName, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, file_keys: Arc<FileKeys>) -> Self {
+    pub fn new(name: TableName, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, known: Known) -> Self {
         let table = table(name);
         let scopes = Scope::ALL.into_iter().filter(|scope| table.has_attributes(*scope));
         let virtuals: Vec<_> = scopes.map(Virtual::Whole).collect();
-        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, pruned, file_keys }
+        Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, pruned, known }
     }
 
     pub fn name(&self) -> TableName {
@@ -158,23 +174,33 @@ impl LakeTable {
         files: &[Arc<DataFile>],
         needed: &[usize],
         limit: Option<usize>,
+        sought: &Sought,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if files.is_empty() {
             return Ok(None);
         }
         let url = ObjectStoreUrl::local_filesystem();
         let runtime = state.runtime_env();
-        let readers = VerifiedReaders::new(runtime.cache_manager.get_file_metadata_cache());
+        let reader: Arc<dyn ParquetFileReaderFactory> =
+            Arc::new(VerifiedReaders::new(runtime.cache_manager.get_file_metadata_cache()));
         let options = datafusion::config::TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..Default::default()
         };
         let source = ParquetSource::new(Arc::clone(&self.table.schema))
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(readers));
+            .with_parquet_file_reader_factory(Arc::clone(&reader));
+        let source: Arc<dyn FileSource> = Arc::new(source);
+        let source = match sought {
+            Sought::Anything => source,
+            sought => {
+                let cache = Arc::clone(&self.known.tokens);
+                Arc::new(WordSource::new(source, Search { sought: sought.clone(), reader, cache }))
+            }
+        };
         let listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
         let groups = FileGroup::new(listed).split_files(state.config().target_partitions());
-        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+        let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
             .with_statistics(self.statistics_of(files))
             .with_projection_indices(Some(needed.to_vec()))?
@@ -249,22 +275,26 @@ impl TableProvider for LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let (files, mut pruned) = prune::files(&self.snapshot.files, filters);
+        let (files, mut left_out) = prune::files(&self.snapshot.files, filters, &self.known.trace_filters).await?;
+        let sought = if self.table.name == TableName::Logs { Sought::of(filters) } else { Sought::Anything };
         let limit = limit.filter(|_| filters.is_empty());
         let partitions = state.config().target_partitions();
 
         let mut plans = Vec::new();
-        for (place, files) in self.file_keys.grouped(files, self.asked_keys(projection, filters)).await {
+        for (place, files) in self.known.keys.grouped(files, self.asked_keys(projection, filters)).await {
             match self.part(state, projection, filters, &self.values(&place))? {
                 Some(part) => {
-                    if let Some(source) = self.files(state, &files, &part.needed, limit)? {
+                    if let Some(source) = self.files(state, &files, &part.needed, limit, &sought)? {
                         plans.push(part.over(source)?);
                     }
                 }
-                None => pruned += files.len(),
+                None => left_out[Means::Attribute as usize] += files.len(),
             }
         }
-        self.pruned.add(pruned);
+        self.pruned.add(&left_out);
+        if let Some(plan) = plans.first() {
+            count(plan, &left_out);
+        }
         if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
             && let Some(source) = self.memory(&part.needed, partitions)?
         {
@@ -295,6 +325,22 @@ impl Part {
             plan = Arc::new(ProjectionExec::try_new(outputs.iter().cloned(), plan)?);
         }
         Ok(plan)
+    }
+}
+
+/// Notes on a scan of files what was left out when it was planned, for `EXPLAIN ANALYZE`.
+fn count(plan: &Arc<dyn ExecutionPlan>, left_out: &FilesLeftOut) {
+    let mut plan = plan;
+    while let [child] = plan.children()[..] {
+        plan = child;
+    }
+    let Some(scan) = plan.downcast_ref::<DataSourceExec>() else { return };
+    let metrics = scan.data_source().metrics();
+    for means in Means::ALL {
+        let files = left_out[means as usize];
+        if files > 0 {
+            MetricBuilder::new(&metrics).with_type(MetricType::Summary).global_counter(means.metric()).add(files);
+        }
     }
 }
 

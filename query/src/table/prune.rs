@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
-use orrery_storage::DataFile;
+use orrery_storage::{DataFile, TraceFilters};
+
+use super::receipt::{FilesLeftOut, Means};
 
 /// What rows a condition can be true for: times within the ends, and one of the trace ids where there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +42,36 @@ impl Reach {
         Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns), trace_ids }
     }
 
-    fn meets(&self, file: &DataFile) -> bool {
-        if file.max_timestamp_ns < self.min_ns || file.min_timestamp_ns > self.max_ns {
-            return false;
-        }
-        match (&self.trace_ids, &file.trace_filter) {
-            (Some(ids), Some(filter)) => ids.iter().any(|id| filter.may_contain(id)),
-            (Some(ids), None) => !ids.is_empty(),
-            (None, _) => true,
-        }
+    fn meets_times(&self, file: &DataFile) -> bool {
+        file.max_timestamp_ns >= self.min_ns && file.min_timestamp_ns <= self.max_ns
     }
 }
 
-/// The files that may hold a row for which all filters are true, newest first, and how many others there are.
-pub(super) fn files(files: &[Arc<DataFile>], filters: &[Expr]) -> (Vec<Arc<DataFile>>, usize) {
+/// The files that may hold a row for which all filters are true, newest first, and how many were left out by what.
+pub(super) async fn files(
+    files: &[Arc<DataFile>],
+    filters: &[Expr],
+    trace_filters: &TraceFilters,
+) -> Result<(Vec<Arc<DataFile>>, FilesLeftOut)> {
     let reach = filters.iter().map(reach).fold(Reach::ANY, Reach::and);
-    let mut kept: Vec<_> = files.iter().filter(|file| reach.meets(file)).cloned().collect();
+    let mut left_out = FilesLeftOut::default();
+    let mut kept: Vec<_> = files.iter().filter(|file| reach.meets_times(file)).cloned().collect();
+    left_out[Means::Time as usize] = files.len() - kept.len();
+    if let Some(ids) = &reach.trace_ids {
+        let in_time = kept.len();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut may_hold = if ids.is_empty() {
+            vec![false; in_time]
+        } else {
+            trace_filters.may_hold(&kept, &ids).await.map_err(|e| DataFusionError::External(Box::new(e)))?
+        }
+        .into_iter();
+        kept.retain(|_| may_hold.next().unwrap_or(true));
+        left_out[Means::TraceId as usize] = in_time - kept.len();
+    }
     // A query for the newest rows can then stop early.
     kept.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_ns));
-    let pruned = files.len() - kept.len();
-    (kept, pruned)
+    Ok((kept, left_out))
 }
 
 fn reach(expr: &Expr) -> Reach {

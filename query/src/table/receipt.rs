@@ -1,4 +1,4 @@
-//! What scans have cost, for receipts. Counts only.
+//! What scans have cost and what they left unread, for receipts. Counts only.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,22 +7,67 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
+use orrery_api::Pruned;
 
-/// Files that a session's scans have left out.
+use super::tokens;
+
+/// Files that a session's scans have left out when they were planned, by what ruled them out.
 #[derive(Debug, Default)]
-pub(crate) struct PrunedFiles(AtomicU64);
+pub(crate) struct PrunedFiles {
+    by_time: AtomicU64,
+    by_trace_id: AtomicU64,
+    by_attribute: AtomicU64,
+}
 
-impl PrunedFiles {
-    pub fn add(&self, files: usize) {
-        self.0.fetch_add(files as u64, Ordering::Relaxed);
-    }
+/// What ruled a file out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Means {
+    Time,
+    TraceId,
+    Attribute,
+}
 
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+impl Means {
+    pub const ALL: [Self; 3] = [Self::Time, Self::TraceId, Self::Attribute];
+
+    /// The metric in `EXPLAIN ANALYZE`.
+    pub const fn metric(self) -> &'static str {
+        match self {
+            Self::Time => "files_pruned_time",
+            Self::TraceId => "files_pruned_trace_id",
+            Self::Attribute => "files_pruned_attribute",
+        }
     }
 }
 
-/// What the scans of plans have read so far.
+/// How many files one scan left out, indexed by [`Means`].
+pub(super) type FilesLeftOut = [usize; Means::ALL.len()];
+
+impl PrunedFiles {
+    pub(super) fn add(&self, files: &FilesLeftOut) {
+        for (count, files) in [&self.by_time, &self.by_trace_id, &self.by_attribute].into_iter().zip(files) {
+            count.fetch_add(*files as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        let Pruned { files_by_time, files_by_trace_id, files_by_attribute, .. } = self.shown();
+        files_by_time + files_by_trace_id + files_by_attribute
+    }
+
+    fn shown(&self) -> Pruned {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Pruned {
+            files_by_time: read(&self.by_time),
+            files_by_trace_id: read(&self.by_trace_id),
+            files_by_attribute: read(&self.by_attribute),
+            ..Pruned::default()
+        }
+    }
+}
+
+/// What the scans of plans have read so far, and what they left unread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     /// Before conditions that only reading them could answer; rows in memory count whole.
@@ -30,11 +75,12 @@ pub(crate) struct Cost {
     /// Of files.
     pub bytes: u64,
     pub files: u64,
+    pub pruned: Pruned,
 }
 
 impl Cost {
-    pub fn of(plans: &[Arc<dyn ExecutionPlan>]) -> Self {
-        let mut cost = Self::default();
+    pub fn of(plans: &[Arc<dyn ExecutionPlan>], pruned: &PrunedFiles) -> Self {
+        let mut cost = Self { pruned: pruned.shown(), ..Self::default() };
         for plan in plans {
             cost.add(plan);
         }
@@ -53,11 +99,29 @@ impl Cost {
                     let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
                     self.rows += metrics.output_rows().unwrap_or(0) as u64 + sum("pushdown_rows_pruned");
                     self.bytes += sum("bytes_scanned");
+                    self.pruned.row_groups_by_limit += sum("row_groups_pruned_dynamic_filter");
+                    self.add_pruned(&metrics);
                 }
             }
         }
         for child in plan.children() {
             self.add(child);
+        }
+    }
+
+    fn add_pruned(&mut self, metrics: &MetricsSet) {
+        for metric in metrics.iter() {
+            let MetricValue::PruningMetrics { name, pruning_metrics } = metric.value() else { continue };
+            let count = match &**name {
+                "files_ranges_pruned_statistics" => &mut self.pruned.files_by_statistics,
+                "row_groups_pruned_statistics" => &mut self.pruned.row_groups_by_statistics,
+                "limit_pruned_row_groups" => &mut self.pruned.row_groups_by_limit,
+                "page_index_pages_pruned" => &mut self.pruned.pages_by_index,
+                tokens::ROW_GROUPS => &mut self.pruned.row_groups_by_token_filter,
+                tokens::SECTIONS => &mut self.pruned.sections_by_token_filter,
+                _ => continue,
+            };
+            *count += pruning_metrics.pruned() as u64;
         }
     }
 }

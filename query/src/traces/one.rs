@@ -86,7 +86,7 @@ async fn read_ordered(session: &Session, id: &str) -> Result<Found, QueryError> 
         return Ok(found);
     }
     let mut found = Found::default();
-    for part in received::parts(session, &HashSet::from([id.to_owned()])) {
+    for part in received::parts(session, &HashSet::from([id.to_owned()])).await? {
         session.register_part(received::PART, Signal::Spans, part)?;
         read(session, received::PART, id, &mut found).await?;
     }

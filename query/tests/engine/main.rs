@@ -10,3 +10,4 @@ mod limits;
 mod parameters;
 mod sandbox;
 mod speed;
+mod words;

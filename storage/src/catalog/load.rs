@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
+use futures::TryStreamExt;
 use orrery_model::{SnapshotId, TableName, TenantId, table};
 use sqlx::{Connection, Row};
 
@@ -13,7 +14,7 @@ use super::commit::head;
 use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, field_id};
 use super::{Catalog, database};
 use crate::lake::{LakeError, LakeView};
-use crate::{DataFile, TraceFilter};
+use crate::{DataFile, FileFilter};
 
 impl Catalog {
     /// Reads every tenant with its tables' ids.
@@ -98,16 +99,15 @@ impl Catalog {
         for (tenant, ids) in self.tenants.clone() {
             let mut of_tenant: [Arc<Vec<Arc<DataFile>>>; TableName::COUNT] = Default::default();
             for table in TableName::ALL {
-                let rows = sqlx::query(FileFacts::SELECT)
+                let mut rows = sqlx::query(FileFacts::SELECT)
                     .bind(ids.table(table).table_id)
                     .bind(timestamp_id(table))
-                    .fetch_all(&mut *transaction)
-                    .await
-                    .map_err(&fail)?;
+                    .fetch(&mut *transaction);
                 let folder = data_path.join(tenant.as_str()).join(table.as_str());
-                let mut files = Vec::with_capacity(rows.len());
-                for row in &rows {
-                    let (facts, check) = FileFacts::read(row).map_err(database("read a data file"))?;
+                let mut files = Vec::new();
+                // One by one: the filters are checked, and not kept.
+                while let Some(row) = rows.try_next().await.map_err(&fail)? {
+                    let (facts, check) = FileFacts::read(&row).map_err(database("read a data file"))?;
                     let found = facts.check(tenant.as_str(), table);
                     if check != Some(found) {
                         let FileFacts { id, path, .. } = facts;
@@ -118,6 +118,7 @@ impl Catalog {
                     total.add(found);
                     files.push(Arc::new(data_file(facts, &folder)?));
                 }
+                drop(rows);
                 of_tenant[table.index()] = Arc::new(files);
             }
             tables.insert(tenant, of_tenant);
@@ -159,13 +160,6 @@ fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
             .and_then(|time| time.and_utc().timestamp_nanos_opt())
             .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has no range of timestamps")))
     };
-    let trace_filter = facts
-        .filter
-        .map(|bytes| {
-            TraceFilter::from_bytes(&bytes)
-                .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has a damaged trace filter")))
-        })
-        .transpose()?;
     Ok(DataFile {
         id,
         path: folder.join(facts.path),
@@ -174,7 +168,7 @@ fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
         rows: facts.rows.cast_unsigned(),
         min_timestamp_ns: time(facts.min_timestamp.as_ref())?,
         max_timestamp_ns: time(facts.max_timestamp.as_ref())?,
-        trace_filter,
+        trace_filter: facts.filter.map(|bytes| FileFilter::stored(&bytes)),
         checksums: facts.checksums,
     })
 }

@@ -34,12 +34,12 @@ pub use target::FlushTarget;
 
 use crate::dedup::{Claim, Claimed, Dedup, RequestKey};
 use crate::fs::{FileSystem, RealFileSystem};
-use crate::lake::Lake;
+use crate::lake::{CATALOG_FILE, Lake};
 use crate::lock::DataLock;
 use crate::memtable::{Memtable, Rows, batch_bytes};
 use crate::snapshot::Snapshot;
 use crate::wal::{Entry, Outcome, Refused, Wal, WalConfig, WalError};
-use crate::{Append, Appended, Decode};
+use crate::{Append, Appended, Decode, TraceFilters};
 
 /// Bodies above this are compressed on a blocking thread.
 const COMPRESS_INLINE_BYTES: usize = 1 << 20;
@@ -286,6 +286,11 @@ impl Store {
     /// One tenant's tables at this moment: every request acknowledged so far, each row once.
     pub fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot> {
         Arc::new(self.shared.memtable.snapshot(tenant))
+    }
+
+    /// The trace filters of the snapshots' files, of which at most about `cache_bytes` stay in memory.
+    pub fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
+        TraceFilters::new(self.shared.config.dir.join(CATALOG_FILE), cache_bytes)
     }
 
     /// Moves all that is acknowledged so far into files. Appends go on meanwhile.

@@ -62,6 +62,10 @@ fn table(out: &mut impl Write, answer: &SqlResponse) -> io::Result<()> {
         if rows == 1 { "" } else { "s" },
         answer.receipt.rows_scanned
     )?;
+    let unread: Vec<String> = answer.receipt.pruned.counts().map(|(n, what)| format!("{n} {what}")).collect();
+    if !unread.is_empty() {
+        writeln!(out, "(left unread: {})", unread.join(", "))?;
+    }
     out.flush()
 }
 
@@ -81,7 +85,7 @@ fn cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orrery_api::{Receipt, SqlColumn};
+    use orrery_api::{Pruned, Receipt, SqlColumn};
 
     use super::*;
 
@@ -93,10 +97,16 @@ mod tests {
             rows: vec![vec![json!("cart"), json!(12)], vec![Value::Null, json!("a\nb")]],
             receipt: Receipt { elapsed_ms: 1.25, rows_scanned: 7, ..Receipt::default() },
         };
-        let mut out = Vec::new();
-        table(&mut out, &answer).expect("a vector takes any bytes");
+        let printed = |answer: &SqlResponse| {
+            let mut out = Vec::new();
+            table(&mut out, answer).expect("a vector takes any bytes");
+            String::from_utf8(out).expect("text")
+        };
         let expected =
             "service_name  n\n------------  ---\ncart          12\n              a b\n(2 rows in 1.2 ms, 7 scanned)\n";
-        assert_eq!(String::from_utf8(out).expect("text"), expected);
+        assert_eq!(printed(&answer), expected);
+        let pruned = Pruned { files_by_time: 3, sections_by_token_filter: 41, ..Pruned::default() };
+        let answer = SqlResponse { receipt: Receipt { pruned, ..answer.receipt.clone() }, ..answer };
+        assert_eq!(printed(&answer), format!("{expected}(left unread: 3 files by time, 41 sections by words)\n"));
     }
 }

@@ -90,6 +90,8 @@ pub fn settings() -> &'static [Setting] {
         setting!("query.memory", c, text, c.query.memory = text.parse()?),
         setting!("query.deadline", c, text, c.query.deadline = text.parse()?),
         setting!("query.max_concurrent", c, text, c.query.max_concurrent = parse(text)?),
+        setting!("query.trace_filters", c, text, c.query.trace_filters = text.parse()?),
+        setting!("query.token_filters", c, text, c.query.token_filters = text.parse()?),
     ];
     SETTINGS
 }

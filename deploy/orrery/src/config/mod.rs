@@ -135,6 +135,10 @@ pub struct Query {
     pub deadline: Span,
     /// Queries at once; more wait.
     pub max_concurrent: usize,
+    /// Memory for the filters of trace ids, one a file; those beyond are read from the catalog when asked.
+    pub trace_filters: ByteSize,
+    /// Memory for the filters of words of log files; those beyond are read from the files when asked.
+    pub token_filters: ByteSize,
 }
 
 impl Default for Config {
@@ -192,6 +196,12 @@ impl Default for Ingest {
 
 impl Default for Query {
     fn default() -> Self {
-        Self { memory: ByteSize(512 << 20), deadline: Span(Duration::from_secs(60)), max_concurrent: 16 }
+        Self {
+            memory: ByteSize(512 << 20),
+            deadline: Span(Duration::from_secs(60)),
+            max_concurrent: 16,
+            trace_filters: ByteSize(128 << 20),
+            token_filters: ByteSize(64 << 20),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics` in Prometheus' text format: the receivers, the store, and the process itself. Reads counters, keeps none.
+//! `/metrics` in Prometheus' text format: the receivers, the store, the queries, and the process itself. Reads counters, keeps none.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Uri};
 use orrery_alert::notify::Notifiers;
 use orrery_collector::{Collector, Metric};
+use orrery_query::Engine;
 use orrery_storage::{Store, StoreStatus};
 
 use super::{dashboard, process};
@@ -20,6 +21,7 @@ pub struct Sources {
     pub collector: Arc<Collector>,
     pub store: Arc<Store>,
     pub notifiers: Arc<Notifiers>,
+    pub engine: Arc<Engine>,
 }
 
 pub fn router(sources: Sources) -> Router {
@@ -44,6 +46,7 @@ async fn scrape(State(sources): State<Arc<Sources>>, uri: Uri, headers: HeaderMa
     receivers(&mut text, &sources.collector);
     store(&mut text, &sources.store.status());
     notifiers(&mut text, &sources.notifiers);
+    queries(&mut text, &sources.engine);
     for (name, kind, help, value) in process::metrics() {
         text.family(name, kind, help);
         text.sample(name, &[], value);
@@ -127,6 +130,19 @@ fn store(text: &mut Text, status: &StoreStatus) {
     for (name, kind, help, read) in STORE {
         text.family(name, kind, help);
         text.sample(name, &[], read(status));
+    }
+}
+
+fn queries(text: &mut Text, engine: &Engine) {
+    let (activity, caches) = (engine.activity(), engine.caches());
+    for (name, help, value) in [
+        ("orrery_query_sessions", "queries that run", activity.sessions as u64),
+        ("orrery_query_memory_bytes", "working memory of queries", activity.memory_bytes as u64),
+        ("orrery_query_trace_filter_bytes", "filters of trace ids held in memory", caches.trace_filter_bytes),
+        ("orrery_query_token_filter_bytes", "filters of words held in memory", caches.token_filter_bytes),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], value as f64);
     }
 }
 

@@ -98,8 +98,9 @@ impl Server {
         let engine = Engine::new(Arc::clone(&store) as _, query_config(config), Arc::clone(&clock))?;
         let notifiers = Arc::new(start_notifiers(config, &addresses, Arc::clone(&clock)).await?);
         let status = status::Status::new(Arc::clone(&store), addresses.clone(), config.data_dir.clone());
-        let api = orrery_query::router(engine).layer(Extension(Arc::new(status) as Arc<dyn StatusSource>));
-        let sources = metrics::Sources { collector, store: Arc::clone(&store), notifiers: Arc::clone(&notifiers) };
+        let api = orrery_query::router(Arc::clone(&engine)).layer(Extension(Arc::new(status) as Arc<dyn StatusSource>));
+        let (for_metrics, notifying) = (Arc::clone(&store), Arc::clone(&notifiers));
+        let sources = metrics::Sources { collector, store: for_metrics, engine, notifiers: notifying };
         doors.open(sources, api, addresses.otlp_grpc == addresses.otlp_http);
         health.set(Phase::Ready);
         Ok(Self { addresses, store, notifiers, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
@@ -238,6 +239,8 @@ fn query_config(config: &Config) -> QueryConfig {
         deadline: config.query.deadline.0,
         max_concurrent: config.query.max_concurrent,
         temp_dir: config.data_dir.join("spill"),
+        token_cache_bytes: config.query.token_filters.as_usize(),
+        trace_filter_cache_bytes: config.query.trace_filters.as_usize(),
         ..QueryConfig::default()
     }
 }
