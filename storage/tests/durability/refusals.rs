@@ -73,6 +73,27 @@ async fn ingest_stops_at_the_floor_and_resumes_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ingest_stops_at_the_floor_before_it_is_time_to_look_again() {
+    let mut place = Place::new();
+    place.config.floor_free_bytes = 1 << 20;
+    place.config.free_space_every = Duration::from_secs(3600);
+    let store = place.open().await.unwrap();
+    let capacity = place.disk.used() + (1 << 20) + (256 << 10);
+    place.disk.set_capacity(capacity);
+    let refused = async {
+        for id in 0.. {
+            if let Err(error) = send(&store, id).await {
+                return error;
+            }
+        }
+        unreachable!("the disk is not endless")
+    };
+    assert_eq!(refused.await, AppendError::NoSpace);
+    let left = capacity - place.disk.used();
+    assert!((900 << 10..1 << 20).contains(&left), "{left} bytes are left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_at_the_start_refuses_ingest_only() {
     let place = Place::new();
     place.disk.set_capacity(0);
