@@ -82,6 +82,12 @@ impl Viewport {
         Viewport { scale, x: at.x - held.x * scale, y: at.y - held.y * scale }
     }
 
+    /// How a picture painted for another viewport lies in this one: how many times as large, and where its corner is.
+    pub fn relative_to(&self, painted: &Viewport) -> (f64, f64, f64) {
+        let factor = self.scale / painted.scale;
+        (factor, self.x - painted.x * factor, self.y - painted.y * factor)
+    }
+
     pub fn moved(&self, dx: f64, dy: f64) -> Viewport {
         Viewport { x: self.x + dx, y: self.y + dy, ..*self }
     }
@@ -218,6 +224,13 @@ mod tests {
         let at = Point { x: 120.0, y: 80.0 };
         let (before, after) = (view.to_drawing(at), view.zoomed(1.7, at).to_drawing(at));
         assert!((before.x - after.x).abs() < 1e-9 && (before.y - after.y).abs() < 1e-9);
+        // A picture of the one viewport, put into the other, has every node where it is painted anew.
+        let (painted, shown) = (view, view.zoomed(1.7, at).moved(30.0, -12.0));
+        let (factor, x, y) = shown.relative_to(&painted);
+        for node in &graph.nodes {
+            let (was, is) = (painted.to_screen(centre(node)), shown.to_screen(centre(node)));
+            assert!((was.x * factor + x - is.x).abs() < 1e-9 && (was.y * factor + y - is.y).abs() < 1e-9);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The map drawn on a canvas: pan by dragging, zoom by the wheel, choose by a click. Keys: arrows pan, `+` and `-` zoom,
 //! or widen the neighbourhood where a node is chosen. What it shows is in the table too.
 
+use std::time::Duration;
+
 use leptos::html;
 use leptos::prelude::*;
 
@@ -13,7 +15,11 @@ use crate::parts::icon::{Icon, icon};
 use crate::parts::size::use_size;
 
 mod paint;
+mod picture;
 
+/// From so many edges on the map moves as a picture, and is painted anew once it has rested for so long.
+const MANY: usize = 400;
+const REST: Duration = Duration::from_millis(150);
 /// A press that moves less than this is a click.
 const CLICK: f64 = 4.0;
 
@@ -25,6 +31,20 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
     let viewport = RwSignal::new(None::<Viewport>);
     let over = RwSignal::new(None::<Hit>);
     let press = RwSignal::new(None::<(Point, Point, bool)>);
+    let large = shared.graph.with_value(|g| g.edges.len() >= MANY);
+    let picture = StoredValue::new_local(None::<picture::Picture>);
+    let moving = RwSignal::new(None::<TimeoutHandle>);
+    let move_to = move |change: &dyn Fn(Viewport) -> Viewport| {
+        if large {
+            let rest = move || {
+                moving.try_set(None);
+            };
+            let before = moving.get_untracked();
+            before.inspect(TimeoutHandle::clear);
+            moving.set(set_timeout_with_handle(rest, REST).ok());
+        }
+        viewport.update(|v| *v = v.map(change));
+    };
     let fit = move || {
         let (width, height) = size.get_untracked();
         shared.graph.with_value(|g| {
@@ -46,7 +66,11 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
         let firing = alerts.by_service.get();
         let differences = shared.differences.get();
         let (Some(canvas), Some(viewport)) = (canvas.get(), viewport.get()) else { return };
+        let moving = moving.with(Option::is_some);
         let Some(context) = prepare(&canvas, size) else { return };
+        if moving && picture.with_value(|p| p.as_ref().map(|p| p.show(&context, size, viewport)).is_some()) {
+            return;
+        }
         let scene = paint::Scene {
             viewport,
             shown: &shown,
@@ -60,6 +84,9 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             window: app.window.get().length(),
         };
         shared.graph.with_value(|g| paint::paint(&context, g, &scene));
+        if large {
+            picture.set_value(picture::Picture::take(&canvas, viewport));
+        }
     });
     let place = move |x: i32, y: i32| {
         let rect = canvas.get_untracked().map(|c| c.get_bounding_client_rect());
@@ -75,7 +102,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
             Some((first, last, dragged)) => {
                 let dragged = dragged || (at.x - first.x).abs() + (at.y - first.y).abs() > CLICK;
                 if dragged {
-                    viewport.update(|v| *v = v.map(|v| v.moved(at.x - last.x, at.y - last.y)));
+                    move_to(&|v| v.moved(at.x - last.x, at.y - last.y));
                 }
                 press.set(Some((first, at, dragged)));
             }
@@ -97,7 +124,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
     let zoom = move |factor: f64, at: Option<Point>| {
         let (width, height) = size.get_untracked();
         let at = at.unwrap_or(Point { x: width / 2.0, y: height / 2.0 });
-        viewport.update(|v| *v = v.map(|v| v.zoomed(factor, at)));
+        move_to(&|v| v.zoomed(factor, at));
     };
     let hops = app.param("hops");
     let widen = move |by: i32| {
@@ -107,7 +134,7 @@ pub fn Canvas(shared: Shared) -> impl IntoView {
     };
     let on_node = move || matches!(shared.chosen.get_untracked(), Some(Hit::Node(_)));
     let keydown = move |event: web_sys::KeyboardEvent| {
-        let pan = |dx: f64, dy: f64| viewport.update(|v| *v = v.map(|v| v.moved(dx, dy)));
+        let pan = |dx: f64, dy: f64| move_to(&|v| v.moved(dx, dy));
         match event.key().as_str() {
             "ArrowLeft" => pan(60.0, 0.0),
             "ArrowRight" => pan(-60.0, 0.0),

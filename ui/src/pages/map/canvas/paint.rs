@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use orrery_api::{Edge, EdgeKind, Node, NodeKind, ServiceGraph};
+use wasm_bindgen::JsValue;
 use web_sys::CanvasRenderingContext2d as Context;
 
 use super::super::Figure;
@@ -180,21 +181,24 @@ fn paint_edge(
         &palette.edge
     };
     let [a, b, c, d] = points;
-    let mut dashes = js_sys::Array::new();
-    if lost {
-        dashes.extend([2.0, 5.0].map(wasm_bindgen::JsValue::from_f64));
-    } else if edge.kind == EdgeKind::Messaging {
-        dashes.extend([6.0, 5.0].map(wasm_bindgen::JsValue::from_f64));
-    }
+    let dashes = match edge.kind {
+        _ if lost => Some((2.0, 5.0)),
+        EdgeKind::Messaging => Some((6.0, 5.0)),
+        _ => None,
+    };
     // An array of numbers is a valid dash pattern.
-    let _ = context.set_line_dash(&dashes);
+    if let Some((line, gap)) = dashes {
+        let _ = context.set_line_dash(&js_sys::Array::of2(&JsValue::from_f64(line), &JsValue::from_f64(gap)));
+    }
     context.set_stroke_style_str(colour);
     context.set_line_width(if marked { width + 1.0 } else { width });
     context.begin_path();
     context.move_to(a.x, a.y);
     context.bezier_curve_to(b.x, b.y, c.x, c.y, d.x - 5.0, d.y);
     context.stroke();
-    let _ = context.set_line_dash(&js_sys::Array::new());
+    if dashes.is_some() {
+        let _ = context.set_line_dash(&js_sys::Array::new());
+    }
     // The head points along the end of the curve.
     let (dx, dy) = (d.x - c.x, d.y - c.y);
     let length = (dx * dx + dy * dy).sqrt().max(0.001);
