@@ -1,6 +1,7 @@
 //! The lake: write-ahead log, memtable, Parquet files and the DuckLake catalog that ties them together. Takes decoded
 //! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
 
+mod alert_state;
 mod catalog;
 mod checksum;
 mod dedup;
@@ -18,6 +19,7 @@ mod trace_filters;
 mod views;
 mod wal;
 
+pub use alert_state::{AlertChanges, AlertState, Kept, KeptAlert};
 pub use checksum::{Checksums, ReadError, VerifiedFile};
 pub use lake::{Lake, LakeError, LakeView, SealedBatch};
 pub use lock::LockError;

@@ -8,10 +8,11 @@ use anyhow::Result;
 use crate::process::{cargo, output};
 
 /// What people and tasks select, apart from the whole workspace.
-const SELECTIONS: [(&str, &str); 5] = [
+const SELECTIONS: [(&str, &str); 6] = [
     ("orrery", "normal,build"),
     ("orrery", "normal,build,dev"),
     ("orrery-query", "normal,build,dev"),
+    ("orrery-alert", "normal,build,dev"),
     ("orrery-collector", "normal,build,dev"),
     ("orrery-storage", "normal,build,dev"),
 ];
