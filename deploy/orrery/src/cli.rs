@@ -30,6 +30,9 @@ pub enum Command {
     /// Look at, or flush, a running server's lake
     #[command(subcommand)]
     Lake(LakeCommand),
+    /// Check and try alert rules
+    #[command(subcommand)]
+    Rules(RulesCommand),
 }
 
 /// Flags of whatever starts a server. Each is also an `ORRERY_…` variable and a key of the config file.
@@ -128,6 +131,39 @@ pub enum LakeCommand {
     Flush(Target),
     /// What is stored, in memory and in files
     Status(Target),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Say whether rule files are good, or where they are not
+    Check(FilesFlags),
+    /// Run unit tests of rules (promtool's form, with rows of telemetry)
+    Test(FilesFlags),
+    /// Say when the rules of a file would have fired over what a running server holds
+    Backtest(BacktestFlags),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct FilesFlags {
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct BacktestFlags {
+    /// A rule file
+    pub file: PathBuf,
+    /// How far back to begin
+    #[arg(long, default_value = "7d", value_name = "DURATION")]
+    pub since: String,
+    /// Time between evaluations [default: the group's interval, or a multiple of it that gives at most 1000]
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// Only the rules of this name
+    #[arg(long, value_name = "NAME")]
+    pub alert: Option<String>,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// Which server a client command talks to.

@@ -30,6 +30,9 @@ fn check(flags: &ServerFlags) -> Result<ExitCode> {
     for token in &config.tokens {
         println!("token          {} ({:?} of tenant {})", token.name, token.role, token.tenant);
     }
+    for pattern in &config.rules {
+        println!("rules          {pattern}");
+    }
     for notifier in &config.notifiers {
         println!("notifier       {} ({})", notifier.name(), notifier.kind());
     }

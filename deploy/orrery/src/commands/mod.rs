@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod lake;
+mod rules;
 mod serve;
 mod sql;
 
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Sql(flags)) => sql::run(&flags),
         Some(Command::Config(command)) => config::run(&command),
         Some(Command::Lake(command)) => lake::run(&command),
+        Some(Command::Rules(command)) => rules::run(&command),
     }
 }
 

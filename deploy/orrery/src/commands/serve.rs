@@ -53,11 +53,20 @@ async fn until_stopped<F: Future<Output = Result<()>>>(
         "ready"
     );
     say(&server.addresses.banner());
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reloads = async {
+        while hangups.recv().await.is_some() {
+            tracing::info!("looking at the rule files");
+            server.reload();
+        }
+        std::future::pending::<()>().await;
+    };
     let failed = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "stopping");
             None
         }
+        () = reloads => None,
         reason = server.failed() => Some(format!("the lake failed: {reason}")),
         ended = beside(server.addresses.clone()) => ended.err().map(|error| format!("{error:#}")),
     };

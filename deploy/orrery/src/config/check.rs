@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use orrery_alert::rules::Patterns;
 use orrery_model::TenantId;
 
 use super::{Config, ConfigError};
@@ -54,6 +55,8 @@ impl Config {
             ("ingest.max_series", self.ingest.max_series as u64),
             ("query.memory", self.query.memory.0),
             ("query.max_concurrent", self.query.max_concurrent as u64),
+            ("alerting.memory", self.alerting.memory.0),
+            ("alerting.max_concurrent", self.alerting.max_concurrent as u64),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Invalid(format!("{key} must be more than nothing")));
@@ -61,6 +64,11 @@ impl Config {
         if self.ingest.memory.0 < self.ingest.max_request.0 {
             return Err(ConfigError::Invalid("ingest.memory must hold at least one ingest.max_request".to_owned()));
         }
+        let least = orrery_alert::rules::file::MIN_INTERVAL;
+        if self.alerting.interval.0 < least {
+            return Err(ConfigError::Invalid(format!("alerting.interval must be at least {} s", least.as_secs())));
+        }
+        Patterns::new(&self.base, &self.rules).map_err(|why| ConfigError::Invalid(format!("rules: {why}")))?;
         match self.public_bind() {
             Some(open) if !self.insecure_public_bind => Err(ConfigError::Invalid(refusal(&open))),
             _ => Ok(()),
@@ -136,6 +144,8 @@ mod tests {
             ("external_url = \"orrery.example.com\"\n".to_owned(), "external_url"),
             (format!("{NOTIFIER}{NOTIFIER}"), "two notifiers"),
             ("[ingest]\nmemory = \"1MiB\"\n".to_owned(), "ingest.memory"),
+            ("[alerting]\ninterval = \"100ms\"\n".to_owned(), "alerting.interval"),
+            ("rules = [\"rules/[\"]\n".to_owned(), "rules: \"rules/[\" is no pattern"),
         ] {
             let message = check(&text).expect_err(&text);
             assert!(message.contains(part), "{message}");

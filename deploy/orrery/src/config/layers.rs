@@ -63,12 +63,7 @@ pub fn settings() -> &'static [Setting] {
         setting!("http", c, text, c.http = parse(text)?),
         setting!("otlp_grpc", c, text, c.otlp_grpc = parse(text)?),
         setting!("otlp_http", c, text, c.otlp_http = parse(text)?),
-        setting!(
-            "allowed_hosts",
-            c,
-            text,
-            c.allowed_hosts = text.split(',').map(str::trim).filter(|h| !h.is_empty()).map(str::to_owned).collect()
-        ),
+        setting!("allowed_hosts", c, text, c.allowed_hosts = list(text)),
         setting!("external_url", c, text, c.external_url = Some(text.to_owned())),
         setting!("insecure_public_bind", c, text, c.insecure_public_bind = parse(text)?),
         setting!("drain_timeout", c, text, c.drain_timeout = text.parse()?),
@@ -92,12 +87,22 @@ pub fn settings() -> &'static [Setting] {
         setting!("query.max_concurrent", c, text, c.query.max_concurrent = parse(text)?),
         setting!("query.trace_filters", c, text, c.query.trace_filters = text.parse()?),
         setting!("query.token_filters", c, text, c.query.token_filters = text.parse()?),
+        setting!("rules", c, text, c.rules = list(text)),
+        setting!("alerting.interval", c, text, c.alerting.interval = text.parse()?),
+        setting!("alerting.memory", c, text, c.alerting.memory = text.parse()?),
+        setting!("alerting.deadline", c, text, c.alerting.deadline = text.parse()?),
+        setting!("alerting.max_concurrent", c, text, c.alerting.max_concurrent = parse(text)?),
     ];
     SETTINGS
 }
 
 fn tls(config: &mut Config) -> &mut Tls {
     config.tls.get_or_insert_with(|| Tls { cert: PathBuf::new(), key: PathBuf::new() })
+}
+
+/// A list with commas between its elements.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
 }
 
 /// A value that the file takes as one of a few words.
@@ -115,7 +120,8 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let mut config = match path {
         Some(path) => {
-            let config = file::read(path)?;
+            let mut config = file::read(path)?;
+            config.base = path.parent().map(Path::to_owned).unwrap_or_default();
             notifiers::check_private(path, &config.notifiers)?;
             config
         }

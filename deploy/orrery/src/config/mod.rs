@@ -39,12 +39,18 @@ pub struct Config {
     pub max_connections: usize,
     pub tls: Option<Tls>,
     pub tokens: Vec<Token>,
+    /// Rule files, as patterns; relative ones begin at the configuration file's folder.
+    pub rules: Vec<String>,
     /// Where alerts are told of.
     pub notifiers: Vec<Notifier>,
     pub log: Log,
     pub storage: Storage,
     pub ingest: Ingest,
     pub query: Query,
+    pub alerting: Alerting,
+    /// The folder of the configuration file, empty without one.
+    #[serde(skip)]
+    pub base: PathBuf,
 }
 
 /// Certificate chain and key, PEM, for all three addresses.
@@ -141,6 +147,19 @@ pub struct Query {
     pub token_filters: ByteSize,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerting {
+    /// How often groups of rules are evaluated that do not say.
+    pub interval: Span,
+    /// Memory of all rules' queries at once, apart from that of other queries.
+    pub memory: ByteSize,
+    /// The longest a rule's query may take.
+    pub deadline: Span,
+    /// Rules' queries at once, apart from other queries; more wait.
+    pub max_concurrent: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -155,11 +174,14 @@ impl Default for Config {
             max_connections: 4096,
             tls: None,
             tokens: Vec::new(),
+            rules: Vec::new(),
             notifiers: Vec::new(),
             log: Log::default(),
             storage: Storage::default(),
             ingest: Ingest::default(),
             query: Query::default(),
+            alerting: Alerting::default(),
+            base: PathBuf::new(),
         }
     }
 }
@@ -202,6 +224,17 @@ impl Default for Query {
             max_concurrent: 16,
             trace_filters: ByteSize(128 << 20),
             token_filters: ByteSize(64 << 20),
+        }
+    }
+}
+
+impl Default for Alerting {
+    fn default() -> Self {
+        Self {
+            interval: Span(orrery_alert::evaluate::DEFAULT_INTERVAL),
+            memory: ByteSize(128 << 20),
+            deadline: Span(Duration::from_secs(30)),
+            max_concurrent: 2,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `/metrics` in Prometheus' text format: the receivers, the store, the queries, and the process itself. Reads counters, keeps none.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Uri};
+use orrery_alert::Alerting;
 use orrery_alert::notify::Notifiers;
 use orrery_collector::{Collector, Metric};
 use orrery_query::Engine;
@@ -20,6 +22,7 @@ use super::{dashboard, process};
 pub struct Sources {
     pub collector: Arc<Collector>,
     pub store: Arc<Store>,
+    pub alerting: Arc<Alerting>,
     pub notifiers: Arc<Notifiers>,
     pub engine: Arc<Engine>,
 }
@@ -45,6 +48,7 @@ async fn scrape(State(sources): State<Arc<Sources>>, uri: Uri, headers: HeaderMa
     text.sample("orrery_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     receivers(&mut text, &sources.collector);
     store(&mut text, &sources.store.status());
+    rules(&mut text, &sources.alerting);
     notifiers(&mut text, &sources.notifiers);
     queries(&mut text, &sources.engine);
     for (name, kind, help, value) in process::metrics() {
@@ -63,6 +67,18 @@ fn receivers(text: &mut Text, collector: &Collector) {
             shown = Some(metric);
         }
         text.sample(metric.name(), &sample.labels, sample.value as f64);
+    }
+}
+
+fn rules(text: &mut Text, alerting: &Alerting) {
+    let mut shown = None;
+    for sample in alerting.samples() {
+        let metric = sample.metric;
+        if shown.replace(metric) != Some(metric) {
+            text.family(metric.name(), if metric.is_gauge() { "gauge" } else { "counter" }, metric.help());
+        }
+        let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        text.sample(metric.name(), &labels, sample.value);
     }
 }
 
@@ -146,8 +162,7 @@ fn queries(text: &mut Text, engine: &Engine) {
     }
 }
 
-/// The exposition while it is written. Label values are words of our own, or names of the configuration that need no
-/// escaping.
+/// The exposition while it is written.
 #[derive(Default)]
 struct Text(String);
 
@@ -159,6 +174,7 @@ impl Text {
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (i, (label, value)) in labels.iter().enumerate() {
+            let value = escaped(value);
             write!(self.0, "{}{label}=\"{value}\"", if i == 0 { '{' } else { ',' }).expect("a string takes any text");
         }
         if !labels.is_empty() {
@@ -168,9 +184,25 @@ impl Text {
     }
 }
 
+/// A label's value; files and groups are named by people.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(['\\', '"', '\n']) {
+        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
+    } else {
+        value.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_any_text_stay_one_value() {
+        let mut text = Text::default();
+        text.sample("x", &[("group", "say \"hi\"\\\n"), ("file", "a.yaml")], 1.0);
+        assert_eq!(text.0, "x{group=\"say \\\"hi\\\"\\\\\\n\",file=\"a.yaml\"} 1\n");
+    }
 
     #[test]
     fn browsers_get_the_page_and_scrapers_the_text() {

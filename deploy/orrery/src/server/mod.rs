@@ -1,6 +1,7 @@
 //! The server: binds its addresses, opens the lake behind them, and stops in order. Never parses telemetry and never
 //! plans a query; it only wires together those who do.
 
+mod alerting;
 mod compress;
 mod dashboard;
 mod door;
@@ -20,11 +21,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::{Extension, Router};
+use orrery_alert::Alerting;
 use orrery_alert::notify::Notifiers;
 use orrery_collector::decode::{DecodeLimits, OtlpDecoder};
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
-use orrery_query::{Engine, QueryConfig, StatusSource};
+use orrery_query::{AlertSource, Engine, QueryConfig, StatusSource};
 use orrery_storage::{NotifierState, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -79,6 +81,7 @@ impl Addresses {
 pub struct Server {
     pub addresses: Addresses,
     store: Arc<Store>,
+    alerting: Arc<Alerting>,
     notifiers: Arc<Notifiers>,
     health: Health,
     stop: CancellationToken,
@@ -96,14 +99,39 @@ impl Server {
         let store = Store::open(store_config(config), Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
         let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
         let engine = Engine::new(Arc::clone(&store) as _, query_config(config), Arc::clone(&clock))?;
-        let notifiers = Arc::new(start_notifiers(config, &addresses, Arc::clone(&clock)).await?);
+        let external_url = config.external_url.clone().unwrap_or_else(|| addresses.url(addresses.http));
+        let external_url = external_url.trim_end_matches('/');
+        let notifiers = Arc::new(start_notifiers(config, external_url, Arc::clone(&clock)).await?);
+        let (queries, rows) = (Arc::clone(&engine), Arc::clone(&store));
+        let alerting = alerting::start(config, external_url, queries, rows, Arc::clone(&notifiers) as _, clock).await?;
         let status = status::Status::new(Arc::clone(&store), addresses.clone(), config.data_dir.clone());
-        let api = orrery_query::router(Arc::clone(&engine)).layer(Extension(Arc::new(status) as Arc<dyn StatusSource>));
-        let (for_metrics, notifying) = (Arc::clone(&store), Arc::clone(&notifiers));
-        let sources = metrics::Sources { collector, store: for_metrics, engine, notifiers: notifying };
+        let api = orrery_query::router(Arc::clone(&engine))
+            .layer(Extension(Arc::new(status) as Arc<dyn StatusSource>))
+            .layer(Extension(Arc::clone(&alerting) as Arc<dyn AlertSource>));
+        let sources = metrics::Sources {
+            collector,
+            store: Arc::clone(&store),
+            engine,
+            alerting: Arc::clone(&alerting),
+            notifiers: Arc::clone(&notifiers),
+        };
         doors.open(sources, api, addresses.otlp_grpc == addresses.otlp_http);
         health.set(Phase::Ready);
-        Ok(Self { addresses, store, notifiers, health, stop, listeners, drain_timeout: config.drain_timeout.0 })
+        Ok(Self {
+            addresses,
+            store,
+            alerting,
+            notifiers,
+            health,
+            stop,
+            listeners,
+            drain_timeout: config.drain_timeout.0,
+        })
+    }
+
+    /// Looks at the rule files at once.
+    pub fn reload(&self) {
+        self.alerting.reload();
     }
 
     /// Returns when the lake has failed for good, with the reason.
@@ -127,6 +155,7 @@ impl Server {
             tracing::warn!(timeout_ms = self.drain_timeout.as_millis(), "requests under way were cut short");
             self.listeners.abort_all();
         }
+        self.alerting.stop().await;
         self.notifiers.stop().await;
         tokio::time::timeout(CLOSE_TIMEOUT, self.store.close())
             .await
@@ -197,11 +226,10 @@ async fn listen(config: &Config, doors: &Doors, stop: &CancellationToken) -> Res
 }
 
 /// Starts the notifiers on the state that the lake's catalog keeps for them; the lake is open.
-async fn start_notifiers(config: &Config, addresses: &Addresses, clock: Arc<dyn Clock>) -> Result<Notifiers> {
+async fn start_notifiers(config: &Config, external_url: &str, clock: Arc<dyn Clock>) -> Result<Notifiers> {
     let state = NotifierState::open(&config.data_dir).await?;
     let notifiers: Vec<_> = config.notifiers.iter().map(Notifier::config).collect();
-    let external_url = config.external_url.clone().unwrap_or_else(|| addresses.url(addresses.http));
-    Ok(Notifiers::start(&notifiers, external_url.trim_end_matches('/'), Arc::new(state), clock).await?)
+    Ok(Notifiers::start(&notifiers, external_url, Arc::new(state), clock).await?)
 }
 
 fn store_config(config: &Config) -> StoreConfig {
