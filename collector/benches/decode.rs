@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data, number_data_point,
 };
-use orrery_collector::decode::{DecodeLimits, decode};
+use orrery_collector::decode::{Cardinality, DecodeLimits, decode_for};
 use orrery_model::Signal;
 use orrery_storage::batch_bytes;
 use prost::Message;
@@ -44,8 +44,11 @@ fn main() {
 
 fn report(name: &str, signal: Signal, requests: &[Vec<u8>], rounds: usize, prost: impl Fn(&[u8])) {
     let bytes: usize = requests.iter().map(Vec::len).sum();
-    let batch =
-        |body: &[u8]| decode(signal, body, START_NS as i64, &DecodeLimits::default()).expect("the load is OTLP").batch;
+    // With a tenant's keys and series counted, as the receivers do it.
+    let (tenant, limits) = (Cardinality::new(usize::MAX, usize::MAX), DecodeLimits::default());
+    let batch = |body: &[u8]| {
+        decode_for(Some(&tenant), signal, body, START_NS as i64, &limits).expect("the load is OTLP").batch
+    };
     let rows = |body: &[u8]| batch(body).num_rows();
     assert_eq!(requests.iter().map(|body| rows(body)).sum::<usize>(), RECORDS);
     let memory: usize = requests.iter().map(|body| batch_bytes(&batch(body))).sum();

@@ -68,7 +68,7 @@ impl NestedAttributes {
         let (key, value) = key_value(attribute)?;
         let hash = hash(key);
         self.seen.note(hash, limits)?;
-        limits.guard.key(hash, key)?;
+        limits.guard.key(hash)?;
         if self.seen.repeated { Ok(()) } else { self.maps.put(element, key, value, limits.nesting) }
     }
 
@@ -315,7 +315,7 @@ impl ItemAttributes {
                 _ => {}
             }
         }
-        limits.guard.key(hash, key)?;
+        limits.guard.key(hash)?;
         self.others.put(row, key, value, limits.nesting)
     }
 

@@ -1,21 +1,19 @@
-//! How many different attribute keys and metric series a tenant sends: both are kept for as long as they are sent, an hour
-//! or two beyond, and what is new at the limit is rejected. A key costs an entry in the dictionaries of every file and a
+//! How many different attribute keys and metric series a tenant sends: both are counted for as long as they are sent, an
+//! hour or two beyond, and what is new at the limit is rejected. A key costs an entry in the dictionaries of every file and a
 //! line in every list of keys; a series is the row that every chart begins with. Never counts what was accepted before a
-//! restart, and never limits replay.
+//! restart, never limits replay, and never makes a thread wait for what is known: looking it up is one read of a table.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use hashbrown::HashSet;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::fault::{Fault, Reason};
 
 /// What is not sent for so long, and at the latest after twice as long, is forgotten.
-pub const WINDOW_NS: i64 = 3_600_000_000_000;
-/// Threads that decode one tenant's requests meet in one of these.
-const SHARDS: usize = 16;
+const WINDOW_NS: i64 = 3_600_000_000_000;
 
 /// One tenant's keys and series.
 #[derive(Debug)]
@@ -31,12 +29,12 @@ impl Cardinality {
 
     /// Different attribute keys that are counted now.
     pub fn keys(&self) -> usize {
-        self.keys.count.load(Relaxed)
+        self.keys.windows.load().count()
     }
 
     /// Different series that are counted now.
     pub fn series(&self) -> usize {
-        self.series.count.load(Relaxed)
+        self.series.windows.load().count()
     }
 }
 
@@ -44,108 +42,194 @@ impl Cardinality {
 #[derive(Debug)]
 struct Active {
     limit: usize,
-    count: AtomicUsize,
-    shards: [Mutex<Shard>; SHARDS],
+    windows: ArcSwap<Windows>,
+    /// Held by the thread that replaces the windows.
+    turn: Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    /// When the current window began; 0 before the first.
+/// What was sent in this window, and in the one before.
+#[derive(Debug)]
+struct Windows {
     since_ns: i64,
-    current: HashSet<u64>,
-    /// Of the window before, without those that are in the current one.
-    previous: HashSet<u64>,
+    current: Table,
+    previous: Arc<Table>,
+    /// Of the current window, those that are in the previous one too.
+    again: AtomicUsize,
+}
+
+impl Windows {
+    fn count(&self) -> usize {
+        (self.current.used.load(Relaxed) + self.previous.used.load(Relaxed)).saturating_sub(self.again.load(Relaxed))
+    }
 }
 
 impl Active {
     fn new(limit: usize) -> Self {
-        Self { limit, count: AtomicUsize::new(0), shards: Default::default() }
+        let empty = || Table::new(Table::SMALLEST, RandomState::new().hash_one(0));
+        let windows =
+            Windows { since_ns: 0, current: empty(), previous: Arc::new(empty()), again: AtomicUsize::new(0) };
+        Self { limit, windows: ArcSwap::from_pointee(windows), turn: Mutex::new(()) }
     }
 
-    /// Counts a thing; false where it is new and there are as many as may be.
-    fn admit(&self, hash: u64, now_ns: i64) -> bool {
-        let shard = &self.shards[hash as usize % SHARDS];
-        if self.admit_to(&mut shard.lock(), hash, now_ns) {
-            return true;
+    /// The windows as they are at a time; begins one if the last is over.
+    fn at(&self, now_ns: i64) -> Arc<Windows> {
+        let windows = self.windows.load_full();
+        if now_ns.saturating_sub(windows.since_ns) < WINDOW_NS {
+            return windows;
         }
-        // What is no longer sent may lie in shards that nothing came to since.
-        for shard in &self.shards {
-            self.forget(&mut shard.lock(), now_ns);
+        let _turn = self.turn.lock();
+        let windows = self.windows.load_full();
+        let elapsed = now_ns.saturating_sub(windows.since_ns);
+        if elapsed < WINDOW_NS {
+            return windows;
         }
-        self.admit_to(&mut shard.lock(), hash, now_ns)
+        let seed = windows.current.seed;
+        let empty = || Table::new(Table::SMALLEST, seed);
+        let previous = if elapsed < 2 * WINDOW_NS { windows.current.copy(Table::SMALLEST) } else { empty() };
+        let next =
+            Windows { since_ns: now_ns, current: empty(), previous: Arc::new(previous), again: AtomicUsize::new(0) };
+        self.windows.store(Arc::new(next));
+        self.windows.load_full()
     }
 
-    fn admit_to(&self, shard: &mut Shard, hash: u64, now_ns: i64) -> bool {
-        self.forget(shard, now_ns);
-        if shard.current.contains(&hash) {
-            return true;
+    /// Counts what a look at the windows did not find; false where there are as many as may be.
+    #[cold]
+    fn admit(&self, hash: u64) -> bool {
+        let windows = self.windows.load();
+        let known = windows.previous.contains(hash);
+        // A few threads together may go over the limit by as many.
+        if !known && windows.count() >= self.limit && !windows.current.contains(hash) {
+            return false;
         }
-        if !shard.previous.remove(&hash) {
-            // Shards count together, so a few threads may go over the limit by as many.
-            if self.count.load(Relaxed) >= self.limit {
-                return false;
-            }
-            self.count.fetch_add(1, Relaxed);
+        if windows.current.insert(hash) && known {
+            windows.again.fetch_add(1, Relaxed);
         }
-        shard.current.insert(hash);
+        if windows.current.is_crowded() {
+            self.make_room();
+        }
         true
     }
 
-    /// Begins a window if one is over.
-    fn forget(&self, shard: &mut Shard, now_ns: i64) {
-        let elapsed = now_ns.saturating_sub(shard.since_ns);
-        if elapsed < WINDOW_NS {
-            return;
+    /// Doubles the current table. What another thread puts into the old one meanwhile is counted when it comes again.
+    fn make_room(&self) {
+        let _turn = self.turn.lock();
+        let windows = self.windows.load();
+        if windows.current.is_crowded() {
+            let next = Windows {
+                since_ns: windows.since_ns,
+                current: windows.current.copy(windows.current.slots.len() * 2),
+                previous: Arc::clone(&windows.previous),
+                again: AtomicUsize::new(windows.again.load(Relaxed)),
+            };
+            self.windows.store(Arc::new(next));
         }
-        let before = std::mem::take(&mut shard.current);
-        let kept = if elapsed < 2 * WINDOW_NS { before.len() } else { 0 };
-        let forgotten = shard.previous.len() + before.len() - kept;
-        shard.previous = if kept > 0 { before } else { HashSet::new() };
-        self.count.fetch_sub(forgotten, Relaxed);
-        shard.since_ns = now_ns;
     }
 }
 
-/// What one request sends, with the tenant's limits. Keys that a request repeats are looked up once.
+/// A set of hashes that threads read and add to without waiting. Half full at most, but for a moment.
+#[derive(Debug)]
+struct Table {
+    /// 0 for none; as many as a power of two.
+    slots: Box<[AtomicU64]>,
+    used: AtomicUsize,
+    /// So that no sender can choose what lies beside what.
+    seed: u64,
+}
+
+impl Table {
+    const SMALLEST: usize = 256;
+
+    fn new(slots: usize, seed: u64) -> Self {
+        Self { slots: (0..slots).map(|_| AtomicU64::new(0)).collect(), used: AtomicUsize::new(0), seed: seed | 1 }
+    }
+
+    /// The same hashes, in at least so many slots.
+    fn copy(&self, slots: usize) -> Self {
+        let slots = slots.max((self.used.load(Relaxed) * 2).next_power_of_two());
+        let copy = Self::new(slots, self.seed);
+        for slot in &self.slots {
+            let hash = slot.load(Relaxed);
+            if hash != 0 {
+                copy.insert(hash);
+            }
+        }
+        copy
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.used.load(Relaxed) * 2 > self.slots.len()
+    }
+
+    #[inline]
+    fn first(&self, hash: u64) -> usize {
+        (hash.wrapping_mul(self.seed) >> 32) as usize & (self.slots.len() - 1)
+    }
+
+    #[inline]
+    fn contains(&self, hash: u64) -> bool {
+        let mut at = self.first(hash);
+        loop {
+            match self.slots[at].load(Relaxed) {
+                0 => return false,
+                found if found == hash => return true,
+                _ => at = (at + 1) & (self.slots.len() - 1),
+            }
+        }
+    }
+
+    /// Adds a hash; false where it is there. One that no slot is left for is not added, and counted when it comes again.
+    fn insert(&self, hash: u64) -> bool {
+        // Some stay empty, so that every search ends.
+        if self.used.load(Relaxed) * 8 > self.slots.len() * 7 {
+            return false;
+        }
+        let first = self.first(hash);
+        for step in 0..self.slots.len() {
+            let slot = &self.slots[(first + step) & (self.slots.len() - 1)];
+            match slot.compare_exchange(0, hash, Relaxed, Relaxed) {
+                Ok(_) => {
+                    self.used.fetch_add(1, Relaxed);
+                    return true;
+                }
+                Err(found) if found == hash => return false,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+}
+
+/// What one request sends, with the tenant's limits.
 pub(super) struct Guard<'a> {
-    tenant: Option<&'a Cardinality>,
-    now_ns: i64,
-    /// Hashes of keys that were admitted, by their lower bits.
-    admitted: [Cell<u64>; 256],
+    /// With the windows as they were when the request came.
+    tenant: Option<(&'a Cardinality, Arc<Windows>, Arc<Windows>)>,
 }
 
 impl<'a> Guard<'a> {
     /// Without a tenant everything is admitted.
     pub fn new(tenant: Option<&'a Cardinality>, now_ns: i64) -> Self {
-        // No place holds a hash that belongs there.
-        Self { tenant, now_ns, admitted: std::array::from_fn(|place| Cell::new(!(place as u64))) }
+        Self { tenant: tenant.map(|tenant| (tenant, tenant.keys.at(now_ns), tenant.series.at(now_ns))) }
     }
 
-    /// Admits an attribute key, given with a hash of it that is as good as this process needs.
+    /// Admits an attribute key by a hash of all its bytes.
     #[inline]
-    pub fn key(&self, hash: u64, key: &[u8]) -> Result<(), Fault> {
-        let place = &self.admitted[hash as usize % 256];
-        if place.get() == hash {
-            return Ok(());
+    pub fn key(&self, hash: u64) -> Result<(), Fault> {
+        // 0 says that a slot is empty.
+        let hash = hash.max(1);
+        match &self.tenant {
+            Some((tenant, keys, _)) if !keys.current.contains(hash) && !tenant.keys.admit(hash) => {
+                Err(Fault::Reject(Reason::Keys { limit: tenant.keys.limit }))
+            }
+            _ => Ok(()),
         }
-        self.new_key(place, hash, key)
-    }
-
-    fn new_key(&self, place: &Cell<u64>, hash: u64, key: &[u8]) -> Result<(), Fault> {
-        if let Some(tenant) = self.tenant
-            && !tenant.keys.admit(xxh3_64(key), self.now_ns)
-        {
-            return Err(Fault::Reject(Reason::Keys { limit: tenant.keys.limit }));
-        }
-        place.set(hash);
-        Ok(())
     }
 
     /// Admits a series by its id.
     #[inline]
     pub fn series(&self, id: u128) -> Result<(), Fault> {
-        match self.tenant {
-            Some(tenant) if !tenant.series.admit(id as u64, self.now_ns) => {
+        let hash = (id as u64).max(1);
+        match &self.tenant {
+            Some((tenant, _, series)) if !series.current.contains(hash) && !tenant.series.admit(hash) => {
                 Err(Fault::Reject(Reason::Series { limit: tenant.series.limit }))
             }
             _ => Ok(()),
@@ -157,33 +241,58 @@ impl<'a> Guard<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_new_at_the_limit_is_refused_and_what_is_no_longer_sent_makes_room() {
-        let active = Active::new(3);
-        let hour = |n: i64| 1_700_000_000_000_000_000 + n * WINDOW_NS;
-        assert!((0..3).all(|hash| active.admit(hash, hour(0))));
-        assert!(!active.admit(3, hour(0)));
-        assert!(active.admit(1, hour(0)), "what is known goes on");
-        // 1 is sent in each window, 0 and 2 are not.
-        assert!(active.admit(1, hour(1)));
-        assert!(!active.admit(3, hour(1)));
-        assert!(active.admit(1, hour(2)));
-        assert!(active.admit(3, hour(2)) && active.admit(4, hour(2)) && !active.admit(5, hour(2)));
-        assert_eq!(active.count.load(Relaxed), 3);
+    const NOW: i64 = 1_700_000_000_000_000_000;
+
+    fn key(tenant: &Cardinality, hour: i64, hash: u64) -> bool {
+        Guard::new(Some(tenant), NOW + hour * WINDOW_NS).key(hash).is_ok()
     }
 
     #[test]
-    fn a_request_asks_for_each_key_once() {
-        let tenant = Cardinality::new(2, 2);
-        let guard = Guard::new(Some(&tenant), 5);
-        for _ in 0..3 {
-            assert!(guard.key(10, b"a").is_ok() && guard.key(11, b"b").is_ok());
-            assert!(matches!(guard.key(12, b"c"), Err(Fault::Reject(Reason::Keys { limit: 2 }))));
+    fn what_is_new_at_the_limit_is_refused_and_what_is_no_longer_sent_makes_room() {
+        let tenant = Cardinality::new(3, 3);
+        assert!((0..3).all(|hash| key(&tenant, 0, hash + 1)));
+        assert!(!key(&tenant, 0, 4));
+        assert!(key(&tenant, 0, 1), "what is known goes on");
+        // 1 is sent in each hour, 2 and 3 are not.
+        assert!(key(&tenant, 1, 1) && !key(&tenant, 1, 4));
+        assert_eq!(tenant.keys(), 3);
+        assert!(key(&tenant, 2, 1));
+        assert_eq!(tenant.keys(), 1);
+        assert!(key(&tenant, 2, 4) && key(&tenant, 2, 5) && !key(&tenant, 2, 6));
+        // After a long silence nothing is known.
+        assert!(key(&tenant, 9, 6));
+        assert_eq!(tenant.keys(), 1);
+    }
+
+    #[test]
+    fn many_are_counted_exactly_while_the_table_grows() {
+        let tenant = Cardinality::new(10, 50_000);
+        let guard = Guard::new(Some(&tenant), NOW);
+        for round in 0..2 {
+            let refused = (0..60_000_u128).filter(|id| guard.series(id * 0x9E37_79B9_7F4A_7C15).is_err()).count();
+            assert_eq!((refused, tenant.series()), (10_000, 50_000), "round {round}");
         }
-        assert_eq!((tenant.keys(), tenant.series()), (2, 0));
-        assert!(guard.series(1).is_ok() && guard.series(2).is_ok() && guard.series(1).is_ok());
-        assert!(matches!(guard.series(3), Err(Fault::Reject(Reason::Series { limit: 2 }))));
-        let replay = Guard::new(None, 5);
-        assert!((0..1000).all(|n| replay.key(n, b"k").is_ok() && replay.series(n.into()).is_ok()));
+    }
+
+    #[test]
+    fn threads_together_count_each_once() {
+        let tenant = Cardinality::new(10, 1_000_000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..3 {
+                        let guard = Guard::new(Some(&tenant), NOW);
+                        assert!((1..=20_000).all(|id| guard.series(id * 0x9E37_79B9).is_ok()));
+                    }
+                });
+            }
+        });
+        assert_eq!(tenant.series(), 20_000);
+    }
+
+    #[test]
+    fn without_a_tenant_there_is_no_limit() {
+        let replay = Guard::new(None, NOW);
+        assert!((0..1000).all(|n| replay.key(n).is_ok() && replay.series(n.into()).is_ok()));
     }
 }

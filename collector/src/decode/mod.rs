@@ -29,7 +29,7 @@ use orrery_model::Signal;
 use orrery_storage::Decode;
 use prost::Message;
 
-pub use cardinality::{Cardinality, WINDOW_NS};
+pub use cardinality::Cardinality;
 use fault::Fault;
 pub(crate) use fault::Reason;
 pub use fault::{DecodeError, Rejections};

@@ -95,7 +95,7 @@ impl Shared {
                 }
                 (Some(i), Some(orrery_model::ValueType::Int), Any::Int(value)) => promoted[i] = Some(Value::Int(value)),
                 _ => {
-                    limits.guard.key(hash(key), key)?;
+                    limits.guard.key(hash(key))?;
                     maps.put(0, key, *value, limits.nesting)?;
                 }
             }
