@@ -332,6 +332,7 @@ mod tests {
             min_timestamp_ns: 0,
             max_timestamp_ns: 0,
             trace_filter: None,
+            merged_from: None,
             checksums: sums.finish(),
         };
         (Arc::new(data), bytes)

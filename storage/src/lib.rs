@@ -2,8 +2,10 @@
 //! batches, gives snapshots; never parses OTLP itself (replay asks the [`Decode`] it was given) and never plans a query.
 
 mod alert_state;
+pub mod budget;
 mod catalog;
 mod checksum;
+pub mod compact;
 mod dedup;
 pub mod fs;
 pub mod lake;
@@ -20,11 +22,14 @@ mod views;
 mod wal;
 
 pub use alert_state::{AlertChanges, AlertState, Kept, KeptAlert};
+pub use budget::MemoryBudget;
 pub use checksum::{Checksums, ReadError, VerifiedFile};
-pub use lake::{Lake, LakeError, LakeView, SealedBatch};
+pub use compact::{Compacted, CompactionConfig};
+pub use lake::{Expired, Lake, LakeError, LakeView, SealedBatch, Steps};
 pub use lock::LockError;
 pub use memtable::{MemtableSize, batch_bytes};
 pub use notifier_state::NotifierState;
+pub use parquet::{RECEIVED, spans_received};
 pub use snapshot::{DataFile, Snapshot, TableSnapshot};
 pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus};
 pub use trace_filter::TraceFilter;
@@ -34,6 +39,9 @@ pub use wal::{Damage, WalError};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use orrery_model::{Signal, TenantId};
+
+/// A file holds rows of one hour.
+pub(crate) const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// Turns an accepted OTLP protobuf request into rows. Replay calls it with the record's own receive time, so it must
 /// give the same rows as it did when the record was accepted, and apply no limits.

@@ -50,4 +50,14 @@ pub struct DataFile {
     pub trace_filter: Option<FileFilter>,
     /// What its bytes are verified by, see [`crate::VerifiedFile`]; `None` for a file of format version 1.
     pub checksums: Option<Checksums>,
+    /// The ids of the first and the last of the files that flushes wrote and that this one was merged from; `None` for a
+    /// flush's own. Of two files of one table and hour, all rows of the one with the smaller ids were received first.
+    pub merged_from: Option<(i64, i64)>,
+}
+
+impl DataFile {
+    /// The ids of the first and the last flush's file whose rows are in this one.
+    pub fn received(&self) -> (i64, i64) {
+        self.merged_from.unwrap_or((self.id, self.id))
+    }
 }

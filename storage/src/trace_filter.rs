@@ -70,6 +70,60 @@ impl TraceFilter {
     }
 }
 
+/// A filter in the making, over ids that come one by one and of which only the greatest possible number is known.
+#[derive(Debug)]
+pub(crate) struct TraceFilterBuilder {
+    blocks: Vec<[u32; 8]>,
+}
+
+/// A filter that was made too large by this factor, or a half or a quarter of it, is folded to the size that it needs.
+const MAX_FOLD: usize = 8;
+
+impl TraceFilterBuilder {
+    pub(crate) fn with_room(ids: usize) -> Self {
+        let blocks = (ids * BITS_PER_ID).div_ceil(BLOCK_BITS);
+        Self { blocks: vec![[0; 8]; blocks.next_multiple_of(MAX_FOLD)] }
+    }
+
+    pub(crate) fn insert(&mut self, hash: u64) {
+        let block = block_of(hash, self.blocks.len());
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.iter_mut().zip(mask(hash)).for_each(|(word, bit)| *word |= bit);
+        }
+    }
+
+    /// The filter, half as large as long as there is still room for the ids that seem to be in.
+    pub(crate) fn finish(mut self) -> TraceFilter {
+        let ids = self.estimate();
+        if ids == 0.0 {
+            return TraceFilter { blocks: [].into() };
+        }
+        for _ in 0..MAX_FOLD.ilog2() {
+            let halved = self.blocks.len() / 2;
+            if ids * BITS_PER_ID as f64 > (halved * BLOCK_BITS) as f64 {
+                break;
+            }
+            // The block of an id among half as many is the half of its number.
+            let pairs = self.blocks.chunks_exact(2);
+            self.blocks = pairs.map(|pair| std::array::from_fn(|word| pair[0][word] | pair[1][word])).collect();
+        }
+        TraceFilter { blocks: self.blocks.into() }
+    }
+
+    /// How many distinct ids are in, by the share of bits that are set: an id sets one of the 32 of each word.
+    fn estimate(&self) -> f64 {
+        let words = (self.blocks.len() * 8).max(1) as f64;
+        let set: u64 = self.blocks.iter().flatten().map(|word| u64::from(word.count_ones())).sum();
+        let share = (set as f64 / (words * 32.0)).min(0.999_999);
+        (1.0 - share).ln() / (1.0_f64 - 1.0 / 32.0).ln() * self.blocks.len() as f64
+    }
+}
+
+/// How many distinct ids a filter of so many bytes was made for at most.
+pub(crate) fn most_ids(size_bytes: usize) -> usize {
+    size_bytes.saturating_mul(8) / BITS_PER_ID
+}
+
 pub(crate) fn hash(trace_id: &str) -> u64 {
     xxh3_64(trace_id.as_bytes())
 }
@@ -137,6 +191,24 @@ mod tests {
             assert_eq!(TraceFilter::from_bytes(&filter.to_bytes()), Some(filter));
         }
         assert_eq!(TraceFilter::from_bytes(&[0; 33]), None);
+    }
+
+    #[test]
+    fn one_made_id_by_id_is_no_larger_than_it_must_be_and_finds_all() {
+        for (count, room) in [(0_u64, 100), (1, 1), (1_000, 1_000), (1_000, 1_500), (1_000, 9_000), (50_000, 400_000)] {
+            let mut builder = TraceFilterBuilder::with_room(room);
+            (0..count).for_each(|n| builder.insert(hash(&id(n))));
+            let filter = builder.finish();
+            assert!((0..count).all(|n| filter.may_contain(&id(n))), "{count} of {room}");
+            let needed = (count as usize * BITS_PER_ID).div_ceil(8);
+            assert!(filter.size_bytes() <= 3 * needed + MAX_FOLD * BLOCK_BYTES, "{count} of {room}");
+            let strangers = (1_000_000..1_010_000).filter(|&n| filter.may_contain(&id(n))).count();
+            assert!(
+                strangers < 250,
+                "{strangers} of 10000 strangers pass a filter of {count} ids with room for {room}"
+            );
+            assert_eq!(TraceFilter::from_bytes(&filter.to_bytes()), Some(filter));
+        }
     }
 
     #[test]

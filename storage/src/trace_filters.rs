@@ -11,7 +11,7 @@ use sqlx::{Connection, Row, SqliteConnection};
 use tokio::sync::Mutex;
 
 use crate::lake::LakeError;
-use crate::{DataFile, TraceFilter};
+use crate::{DataFile, TraceFilter, trace_filter};
 
 /// Filters that one statement reads: so many files, or so many bytes.
 const MAX_READ_FILES: usize = 500;
@@ -43,6 +43,13 @@ impl FileFilter {
             Self::Here(filter) => filter.size_bytes() as u64,
             Self::InCatalog { size_bytes, .. } => *size_bytes,
         }
+    }
+}
+
+impl FileFilter {
+    /// How many distinct ids a filter of this size was made for at most.
+    pub(crate) fn most_ids(&self) -> usize {
+        trace_filter::most_ids(usize::try_from(self.size_bytes()).unwrap_or(usize::MAX))
     }
 }
 

@@ -115,6 +115,15 @@ impl Total {
     }
 }
 
+/// Counts a file no more among the live ones. Its own check stays as long as its row.
+pub(super) async fn end(connection: &mut SqliteConnection, file_id: i64) -> Result<(), sqlx::Error> {
+    let check: i64 = sqlx::query_scalar("SELECT row_check FROM orrery_file_check WHERE data_file_id = $1")
+        .bind(file_id)
+        .fetch_one(&mut *connection)
+        .await?;
+    add(connection, -1, -check).await
+}
+
 async fn add(connection: &mut SqliteConnection, files: i64, sum: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE orrery_live_files SET files = files + $1, check_sum = check_sum + $2")
         .bind(files)

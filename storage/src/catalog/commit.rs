@@ -12,6 +12,9 @@ use crate::TraceFilter;
 use crate::lake::LakeError;
 use crate::parquet::{ColumnRange, MIXED, WrittenFile, hour_of};
 
+/// As DuckLake writes the time of a snapshot, in UTC.
+pub(super) const SNAPSHOT_TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.6f+00";
+
 /// What a commit did.
 pub(crate) struct Committed {
     pub(crate) snapshot: SnapshotId,
@@ -40,7 +43,7 @@ impl Change {
         self.head.next_catalog_id - 1
     }
 
-    fn file_id(&mut self) -> i64 {
+    pub(super) fn file_id(&mut self) -> i64 {
         self.head.next_file_id += 1;
         self.head.next_file_id - 1
     }
@@ -65,7 +68,7 @@ impl Change {
     pub(super) async fn finish(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("INSERT INTO ducklake_snapshot VALUES ($1, $2, $3, $4, $5)")
             .bind(self.snapshot_id)
-            .bind(Utc::now().format("%Y-%m-%d %H:%M:%S%.6f+00").to_string())
+            .bind(Utc::now().format(SNAPSHOT_TIME_FORMAT).to_string())
             .bind(self.head.schema_version)
             .bind(self.head.next_catalog_id)
             .bind(self.head.next_file_id)
@@ -106,6 +109,8 @@ impl Catalog {
         files: &[WrittenFile],
     ) -> Result<Committed, LakeError> {
         let fail = database("commit a flush");
+        self.recover().await?;
+        self.is_suspect = true;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&fail)?;
         let epoch = self.epoch.cast_signed();
         match check::writer(&mut transaction, &self.writer).await? {
@@ -146,6 +151,7 @@ impl Catalog {
         let snapshot = SnapshotId(change.snapshot_id);
         change.finish(&mut transaction).await.map_err(&fail)?;
         transaction.commit().await.map_err(&fail)?;
+        self.is_suspect = false;
         self.tenants.extend(created);
         self.flushed_sequence = through;
         Ok(Committed { snapshot, file_ids, parent: SnapshotId(head.snapshot_id) })
@@ -153,13 +159,14 @@ impl Catalog {
 
     /// The watermark as the database has it: what tells whether a commit whose end was not seen has happened.
     pub(crate) async fn read_watermark(&mut self) -> Result<u64, LakeError> {
+        self.recover().await?;
         let (_, flushed) = check::writer(&mut self.connection, &self.writer).await?.unwrap_or_default();
         self.flushed_sequence = flushed.cast_unsigned();
         Ok(self.flushed_sequence)
     }
 }
 
-async fn insert_file(
+pub(super) async fn insert_file(
     connection: &mut SqliteConnection,
     snapshot: i64,
     file_id: i64,

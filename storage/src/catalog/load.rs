@@ -14,6 +14,7 @@ use super::commit::head;
 use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, field_id};
 use super::{Catalog, database};
 use crate::lake::{LakeError, LakeView};
+use crate::parquet::FileName;
 use crate::{DataFile, FileFilter};
 
 impl Catalog {
@@ -90,6 +91,7 @@ impl Catalog {
 
     /// All live data files with what rules them out, at the newest snapshot.
     pub(crate) async fn load_view(&mut self, data_path: &Path) -> Result<LakeView, LakeError> {
+        self.recover().await?;
         let fail = database("read the data files");
         // One moment of the catalog: what another writer commits meanwhile is not in half of it.
         let mut transaction = self.connection.begin().await.map_err(&fail)?;
@@ -134,12 +136,14 @@ impl Catalog {
         Ok(LakeView { id, tables })
     }
 
-    /// The paths of all files that any snapshot still names, relative to the data folder.
+    /// The paths of all files that any snapshot still names or that are to be deleted, relative to the data folder.
     pub(crate) async fn referenced_paths(&mut self) -> Result<HashSet<String>, LakeError> {
         let fail = database("read the files' names");
+        self.recover().await?;
         let rows = sqlx::query(
             "SELECT s.path || t.path || f.path FROM ducklake_data_file f
-             JOIN ducklake_table t ON t.table_id = f.table_id JOIN ducklake_schema s ON s.schema_id = t.schema_id",
+             JOIN ducklake_table t ON t.table_id = f.table_id JOIN ducklake_schema s ON s.schema_id = t.schema_id
+             UNION ALL SELECT path FROM ducklake_files_scheduled_for_deletion WHERE path_is_relative",
         )
         .fetch_all(&mut self.connection)
         .await
@@ -162,6 +166,7 @@ fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
     };
     Ok(DataFile {
         id,
+        merged_from: FileName::of_path(&facts.path).and_then(|name| name.merged_from()),
         path: folder.join(facts.path),
         size_bytes: facts.size_bytes.cast_unsigned(),
         footer_bytes: facts.footer_bytes.cast_unsigned(),

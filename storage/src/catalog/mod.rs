@@ -1,11 +1,12 @@
-//! The DuckLake catalog in SQLite: opens it, gives what is in it, and commits flushes. One database transaction is the
-//! only commit point of the lake. Never touches a data file.
+//! The DuckLake catalog in SQLite: opens it, gives what is in it, and commits flushes, merges and removals. One database
+//! transaction is the only commit point of the lake. Never touches a data file.
 
 mod check;
 mod commit;
 mod ddl;
 mod load;
 mod migrate;
+mod replace;
 mod tables;
 
 use std::collections::HashMap;
@@ -18,9 +19,10 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 pub(crate) use commit::Committed;
 use ddl::FORMAT_VERSION;
+pub(crate) use replace::Scheduled;
 use tables::TenantTables;
 
-use crate::lake::LakeError;
+use crate::lake::{LakeError, Steps};
 
 /// How long a statement waits for another program's lock. DuckDB reads in short transactions, and in WAL mode a reader
 /// does not block the writer.
@@ -29,11 +31,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The one connection that writes, and what it knows of the catalog.
 pub(crate) struct Catalog {
     connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    /// A transaction was begun and did not end well: nobody knows what state the connection is in.
+    is_suspect: bool,
     writer: String,
     /// How often this writer has started, this time included.
     pub(crate) epoch: u64,
     pub(crate) flushed_sequence: u64,
     tenants: HashMap<TenantId, TenantTables>,
+    steps: Steps,
 }
 
 /// The newest row of `ducklake_snapshot`: its id and the counters that the next one starts from.
@@ -48,12 +54,20 @@ struct Head {
 impl Catalog {
     /// Opens the catalog file, creating it and the default tenant's tables where there is none, and begins a new epoch of
     /// the writer. `data_path` is the absolute folder of the data files; it is written into the catalog when it has moved.
-    pub(crate) async fn open(file: &Path, data_path: &Path, writer: &str) -> Result<Self, LakeError> {
+    pub(crate) async fn open(file: &Path, data_path: &Path, writer: &str, steps: Steps) -> Result<Self, LakeError> {
         let connection = SqliteConnection::connect_with(&options(file).create_if_missing(true))
             .await
             .map_err(database("open the catalog"))?;
-        let mut catalog =
-            Self { connection, writer: writer.to_owned(), epoch: 0, flushed_sequence: 0, tenants: HashMap::new() };
+        let mut catalog = Self {
+            connection,
+            options: options(file),
+            is_suspect: false,
+            writer: writer.to_owned(),
+            epoch: 0,
+            flushed_sequence: 0,
+            tenants: HashMap::new(),
+            steps,
+        };
         catalog.create(data_path).await?;
         let version = catalog.check_format().await?;
         catalog.migrate(version).await?;
@@ -66,10 +80,22 @@ impl Catalog {
     /// another program reads an older state it is not, and is tried again.
     pub(crate) async fn settle(&mut self) -> Result<bool, LakeError> {
         let fail = database("settle the catalog");
+        self.recover().await?;
         let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut self.connection).await.map_err(&fail)?;
         let (busy, pages, moved): (i64, i64, i64) =
             (row.try_get(0).map_err(&fail)?, row.try_get(1).map_err(&fail)?, row.try_get(2).map_err(&fail)?);
         Ok(busy == 0 && pages == moved)
+    }
+
+    /// Makes the connection anew where the last transaction failed or was abandoned. After a failed commit, as of a full
+    /// disk, SQLite has rolled back by itself and the connection would refuse to begin another transaction.
+    async fn recover(&mut self) -> Result<(), LakeError> {
+        if self.is_suspect {
+            self.connection =
+                SqliteConnection::connect_with(&self.options).await.map_err(database("open the catalog again"))?;
+            self.is_suspect = false;
+        }
+        Ok(())
     }
 
     /// Leaves the catalog to the next one to open it; committed work is safe without.

@@ -25,6 +25,10 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Renames within a folder or to another; both folders need a `sync_dir` to make it durable.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder that is empty, and no other. One that stays does no harm: the default does nothing.
+    fn remove_dir(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes the folder's entries durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that an unprivileged writer may still use on the volume of `path`.

@@ -46,6 +46,10 @@ impl FileSystem for RealFileSystem {
         fs::remove_file(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         Ok(fsync(fs::File::open(dir)?)?)
     }

@@ -1,7 +1,8 @@
 //! Writing one run of rows as a Parquet file: a column at a time is gathered in the run's order, encoded and let go, so
 //! that memory holds one column and the encoded rest. Never decides the order.
 
-use std::io::ErrorKind;
+use std::borrow::BorrowMut;
+use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +25,10 @@ use crate::lake::LakeError;
 use crate::trace_filter::{self, TraceFilter};
 
 /// Rows of a row group: the unit that a reader prunes, and that a query gives to one core.
-const ROW_GROUP_ROWS: usize = 1 << 18;
+pub(super) const ROW_GROUP_ROWS: usize = 1 << 18;
 
 /// Words longer than this are not kept in the catalog.
-const MAX_RANGE_BYTES: usize = 256;
+pub(super) const MAX_RANGE_BYTES: usize = 256;
 
 /// What a finished file is, beyond its rows.
 pub(crate) struct Encoded {
@@ -76,7 +77,8 @@ pub(crate) fn write_run(
     if let Some(places) = places {
         places.finish(&mut writer);
     }
-    let metadata = finish(path, writer)?;
+    write_sums(&mut writer).map_err(io("write", path))?;
+    let metadata = writer.close().map_err(fail)?;
     Ok(Encoded {
         checksums: appender.checksums(),
         size_bytes: appender.written(),
@@ -96,15 +98,13 @@ pub(crate) fn create(fs: &dyn FileSystem, path: &Path) -> Result<Appender, LakeE
     Ok(Appender::new(created.map_err(io("create", path))?))
 }
 
-/// Writes the sums of the columns, the page indexes and the footer.
-pub(crate) fn finish(
-    path: &Path,
-    mut writer: SerializedFileWriter<&mut Appender>,
-) -> Result<ParquetMetaData, LakeError> {
-    writer.flush().map_err(io("write", path))?;
-    let table = writer.inner_mut().end_blocks();
-    writer.write_all(&table).map_err(io("write", path))?;
-    writer.close().map_err(|source| LakeError::Parquet { path: path.to_owned(), source })
+/// Writes the sums of the columns; the page indexes and the footer come next.
+pub(crate) fn write_sums<W: Write + BorrowMut<Appender> + Send>(
+    writer: &mut SerializedFileWriter<W>,
+) -> std::io::Result<()> {
+    writer.flush()?;
+    let table = writer.inner_mut().borrow_mut().end_blocks();
+    writer.write_all(&table)
 }
 
 /// The encoded columns of each row group, and its token filters where the table has bodies.
@@ -185,7 +185,7 @@ fn column_statistics(
     vec![timestamp, ColumnStatistics { index, size_bytes, nulls: nulls as u64, range }]
 }
 
-fn compressed_bytes(metadata: &ParquetMetaData, column: &str) -> u64 {
+pub(super) fn compressed_bytes(metadata: &ParquetMetaData, column: &str) -> u64 {
     metadata
         .row_groups()
         .iter()

@@ -27,7 +27,13 @@ pub(crate) struct Gather<'a> {
 pub(crate) enum Column<'a> {
     Null(DataType),
     Text(ArrayRef),
-    Map { first_entries: Vec<u32>, maps: Vec<&'a MapArray>, keys: ArrayRef, values: ArrayRef },
+    /// `shifts` take an entry's place in its own batch to that among all entries.
+    Map {
+        shifts: Vec<i64>,
+        maps: Vec<&'a MapArray>,
+        keys: ArrayRef,
+        values: ArrayRef,
+    },
     Copied(Vec<&'a dyn Array>),
 }
 
@@ -75,21 +81,26 @@ impl<'a> Gather<'a> {
 
     fn map(columns: &[&'a dyn Array]) -> Result<Column<'a>, ArrowError> {
         let maps: Vec<&MapArray> = columns.iter().map(|column| column.as_map()).collect();
-        let total: usize = maps.iter().map(|map| map.entries().len()).sum();
+        // A batch may be a part of another, whose entries lie beside its own.
+        let own: Vec<Range<usize>> = maps.iter().map(|map| entries_of(map)).collect();
+        let total: usize = own.iter().map(Range::len).sum();
         if u32::try_from(total).is_err() || maps.iter().any(|map| map.null_count() > 0) {
             return Ok(Column::Copied(columns.to_vec()));
         }
-        let first_entries = maps
+        let shifts = own
             .iter()
-            .scan(0, |first, map| {
-                let own = *first;
-                *first += map.entries().len() as u32;
-                Some(own)
+            .scan(0, |first, own| {
+                let shift = *first as i64 - own.start as i64;
+                *first += own.len();
+                Some(shift)
             })
             .collect();
-        let keys: Vec<&dyn Array> = maps.iter().map(|map| map.keys().as_ref()).collect();
-        let values: Vec<&dyn Array> = maps.iter().map(|map| map.values().as_ref()).collect();
-        Ok(Column::Map { first_entries, keys: concat(&keys)?, values: concat(&values)?, maps })
+        let put_together = |column: fn(&MapArray) -> &ArrayRef| {
+            let parts: Vec<ArrayRef> =
+                maps.iter().zip(&own).map(|(map, own)| column(map).slice(own.start, own.len())).collect();
+            concat(&parts.iter().map(|part| part.as_ref() as &dyn Array).collect::<Vec<_>>())
+        };
+        Ok(Column::Map { shifts, keys: put_together(MapArray::keys)?, values: put_together(MapArray::values)?, maps })
     }
 
     /// The column in a range of the run's rows, as the encoder takes it: text as a dictionary, the rest plain.
@@ -101,15 +112,15 @@ impl<'a> Gather<'a> {
                 let places = self.places.as_ref().expect("text is put together for dense runs only");
                 dictionary(places.slice(range.start, range.len()), values)
             }
-            Column::Map { first_entries, maps, keys, values } => {
+            Column::Map { shifts, maps, keys, values } => {
                 let rows = &self.rows[range];
                 let mut lengths = Vec::with_capacity(rows.len());
                 let mut places = Vec::new();
                 for &(batch, row) in rows {
                     let offsets = maps[batch].value_offsets();
-                    let (start, end) = (offsets[row] as u32, offsets[row + 1] as u32);
+                    let (start, end) = (i64::from(offsets[row]), i64::from(offsets[row + 1]));
                     lengths.push((end - start) as usize);
-                    places.extend(first_entries[batch] + start..first_entries[batch] + end);
+                    places.extend((start..end).map(|entry| (shifts[batch] + entry) as u32));
                 }
                 let places = ScalarBuffer::from(places);
                 let children = vec![dictionary(places.clone(), keys)?, dictionary(places, values)?];
@@ -129,6 +140,13 @@ impl<'a> Gather<'a> {
             }
         }
     }
+}
+
+/// The entries of the map's rows among those of the array that it is a part of.
+fn entries_of(map: &MapArray) -> Range<usize> {
+    let offsets = map.value_offsets();
+    let end = |offset: Option<&i32>| offset.map_or(0, |offset| *offset as usize);
+    end(offsets.first())..end(offsets.last())
 }
 
 fn dictionary(places: ScalarBuffer<u32>, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {

@@ -1,11 +1,13 @@
-//! Parquet files of a flush: sealed batches in, durable sorted files out, one a table and hour. Never touches the catalog,
-//! so a file means nothing until a commit names it.
+//! Parquet files: the sealed batches of a flush in, durable sorted files out, one a table and hour; and rows that come
+//! sorted, as one file. Never touches the catalog, so a file means nothing until a commit names it.
 
 mod encode;
 mod gather;
 mod name;
 mod order;
 mod properties;
+mod received;
+mod stream;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +16,13 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use orrery_model::{TableName, TenantId};
 
-pub(crate) use name::FileName;
+pub(crate) use gather::Gather;
+pub(crate) use name::{FileName, WRITER};
 pub(crate) use order::{MIXED, hour_of};
+pub(crate) use properties::{PAGE_ROWS, TRACE_ID_DICTIONARY_BYTES};
+pub(crate) use received::merged_schema;
+pub use received::{RECEIVED, spans_received};
+pub(crate) use stream::{ROW_GROUP_BYTES, StreamWriter, Streamed};
 
 use crate::TraceFilter;
 use crate::checksum::Checksums;

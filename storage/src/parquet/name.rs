@@ -1,5 +1,5 @@
 //! Names of data files: `{day}/{writer}-{epoch}-{first}-{last}-{table}-{partition}-{n}.parquet` below the table's folder.
-//! The same flush repeated writes the same names. Never touches a file.
+//! The same flush repeated writes the same names; no two merges do. Never touches a file.
 
 use chrono::DateTime;
 use orrery_model::TableName;
@@ -10,19 +10,25 @@ use super::order::MIXED;
 /// The partition, and the folder, of files with rows of several hours.
 const MIXED_WORD: &str = "mixed";
 
+/// The name of the only writer of a lake with a local catalog.
+pub(crate) const WRITER: &str = "local";
+
+/// What stands in the place of the writer where a file was merged from others.
+const MERGE: &str = "merge";
+
 /// A data file's name in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileName {
     /// Without `-`.
     pub(crate) writer: String,
     pub(crate) epoch: u64,
-    /// The sequences of the flush, inclusive.
+    /// The sequences of the flush, inclusive; of a merge the ids of the first and the last flush's file in it.
     pub(crate) first: u64,
     pub(crate) last: u64,
     table: TableName,
     /// `YYYYMMDDHH`, UTC, or [`MIXED_WORD`].
     partition: String,
-    /// Counts the files of one flush and partition.
+    /// Counts the files of one flush and partition, or the merges of one epoch.
     n: u32,
 }
 
@@ -40,6 +46,28 @@ impl FileName {
             partition,
             n: 0,
         }
+    }
+
+    /// The name of the epoch's `n`-th merge, of the files that flushes wrote with the ids `received`.
+    pub(crate) fn merged(epoch: u64, received: (i64, i64), table: TableName, hour: u32, n: u32) -> Self {
+        let (first, last) = (received.0.cast_unsigned(), received.1.cast_unsigned());
+        let flush = FlushName { writer: MERGE.to_owned(), epoch, first, last };
+        Self { n, ..Self::new(&flush, table, hour) }
+    }
+
+    /// Of a path below the table's folder.
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
+        Self::parse(path.rsplit_once('/').map_or(path, |(_, name)| name))
+    }
+
+    /// Whether this lake's own writer gives such names.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.writer == WRITER || self.writer == MERGE
+    }
+
+    /// See [`crate::DataFile::merged_from`].
+    pub(crate) fn merged_from(&self) -> Option<(i64, i64)> {
+        (self.writer == MERGE).then(|| (self.first.cast_signed(), self.last.cast_signed()))
     }
 
     /// Below the table's folder: a folder a day keeps folders small.
@@ -91,6 +119,18 @@ mod tests {
         let path = name.relative_path();
         assert_eq!(path, "mixed/local-3-17-40-logs-mixed-0.parquet");
         assert_eq!(FileName::parse(path.rsplit_once('/').expect("a folder").1), Some(name));
+    }
+
+    #[test]
+    fn names_of_merges_say_what_is_in_them() {
+        let name = FileName::merged(3, (5, 812), TableName::Logs, 465_067, 7);
+        let path = name.relative_path();
+        assert_eq!(path, "2023-01-20/merge-3-5-812-logs-2023012019-7.parquet");
+        let parsed = FileName::of_path(&path).expect("it parses");
+        assert_eq!(parsed.merged_from(), Some((5, 812)));
+        assert!(parsed.is_ours());
+        let flush = FileName::of_path("2023-01-20/local-3-17-40-spans-2023012019-0.parquet").expect("it parses");
+        assert_eq!(flush.merged_from(), None);
     }
 
     #[test]

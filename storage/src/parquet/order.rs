@@ -6,7 +6,7 @@ use arrow::datatypes::TimestampNanosecondType;
 use hashbrown::{HashMap, HashSet};
 use orrery_model::Table;
 
-const HOUR_NS: i64 = 3_600_000_000_000;
+use crate::HOUR_NS;
 
 /// Hours of one table in a flush that have files of their own. Where rows lie in more, as those of a broken clock do, the
 /// hours with the fewest rows share a file.

@@ -10,7 +10,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
 /// Rows of a page: what a reader that knows the row decodes at least.
-const PAGE_ROWS: usize = 20_000;
+pub(crate) const PAGE_ROWS: usize = 20_000;
 
 /// Ids of random bytes, each on its own row: a dictionary would hold them all.
 const RANDOM: &[&str] = &["span_id", "parent_span_id"];
@@ -34,7 +34,7 @@ const SCATTERED: &[&str] = &[
 ];
 
 /// Of a row group's trace ids. A trace's spans stand far apart, by service, where compression does not see them.
-const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
+pub(crate) const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
 
 /// Whole numbers of few distinct values.
 const FEW: &[&str] = &["severity_number", "flags"];

@@ -141,7 +141,7 @@ pub(super) async fn drop_segments(shared: &Shared, wal: &Arc<Wal<Ticket>>) {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -28,6 +28,7 @@ pub use compress::MAX_BODY_BYTES;
 pub use config::StoreConfig;
 pub use error::{AppendError, BoxError, StoreError};
 pub use flusher::FlushReport;
+pub(crate) use flusher::chain;
 pub use replay::Recovery;
 pub use status::{Counters, StoreStatus};
 pub use target::FlushTarget;

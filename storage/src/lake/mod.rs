@@ -1,10 +1,15 @@
 //! The lake: the data files that the catalog names, and the way sealed batches become such files. Never holds rows in
-//! memory, and never makes a file visible except by the one transaction of a flush.
+//! memory, and never makes a file visible or takes one away except by one transaction of the catalog.
 
-use std::collections::HashMap;
+mod error;
+mod expire;
+mod steps;
+mod torn;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
@@ -13,11 +18,12 @@ use tokio::sync::Mutex;
 
 use crate::catalog::{Catalog, Committed};
 use crate::fs::{FileSystem, RealFileSystem};
-use crate::parquet::{FileName, FlushName, WrittenFile, io, write_files};
+use crate::parquet::{FileName, FlushName, WRITER, WrittenFile, io, write_files};
 use crate::{DataFile, FileFilter, TraceFilters};
 
-/// The name of the only writer of a lake with a local catalog.
-const WRITER: &str = "local";
+pub use error::LakeError;
+pub use expire::Expired;
+pub use steps::Steps;
 
 /// Within the lake's folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
@@ -51,40 +57,6 @@ impl LakeView {
     }
 }
 
-/// Why the lake could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum LakeError {
-    #[error("could not {operation}")]
-    Database { operation: &'static str, source: sqlx::Error },
-    #[error("could not {operation} {path}")]
-    Io { operation: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("could not write the data file {path}")]
-    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
-    #[error("the catalog has format version {found}, and this Orrery knows {supported} and older: use a newer Orrery")]
-    NewerFormat { found: i64, supported: i64 },
-    #[error("the catalog is a DuckLake that Orrery did not create: use another data folder")]
-    Foreign,
-    #[error(
-        "column {column} of table {table} is not the one that this Orrery writes: the data folder is another version's"
-    )]
-    SchemaMismatch { table: String, column: String },
-    #[error("the catalog is damaged: {0}")]
-    Corrupt(String),
-    #[error(
-        "writer {writer} of epoch {epoch} is no longer the one that may write this lake, or has flushed this before"
-    )]
-    Fenced { writer: String, epoch: u64 },
-    #[error("the flush was given sequences {first} to {through}, which is no range after {flushed}")]
-    Sequence { first: u64, through: u64, flushed: u64 },
-}
-
-impl LakeError {
-    /// Whether the same call may succeed later: a full disk, a locked database.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Database { .. } | Self::Io { .. } | Self::Parquet { .. })
-    }
-}
-
 /// The data files of a data folder and their catalog. Dropping it loses nothing.
 pub struct Lake {
     /// What data files are written, synced and removed by.
@@ -94,8 +66,14 @@ pub struct Lake {
     flushed_sequence: AtomicU64,
     settled_sequence: AtomicU64,
     view: ArcSwap<LakeView>,
-    /// Held through a flush: flushes follow one another.
+    /// Held through a flush: flushes follow one another, and all other commits come between two of them.
     catalog: Arc<Mutex<Catalog>>,
+    /// Files that are in no newer view, by id, for as long as they are on the disk: held by whoever still reads them.
+    retired: parking_lot::Mutex<HashMap<i64, Weak<DataFile>>>,
+    /// Files that are being written beside the flushes, and not in the catalog yet.
+    writing: parking_lot::Mutex<HashSet<PathBuf>>,
+    horizon: parking_lot::Mutex<expire::Horizon>,
+    steps: Steps,
 }
 
 impl Lake {
@@ -108,12 +86,17 @@ impl Lake {
     /// Like [`Lake::open`], with the file system that changes below `data/` go through. What it writes must be readable
     /// at the same path; the catalog is a real file.
     pub async fn open_on(dir: &Path, fs: Arc<dyn FileSystem>) -> Result<Self, LakeError> {
+        Self::open_told(dir, fs, Steps::default()).await
+    }
+
+    /// Like [`Lake::open_on`], with a listener that is told of each step of a change.
+    pub async fn open_told(dir: &Path, fs: Arc<dyn FileSystem>, steps: Steps) -> Result<Self, LakeError> {
         // Absolute, since DuckDB takes a relative one from its own working folder.
         std::fs::create_dir_all(dir).map_err(io("create", dir))?;
         let dir = dir.canonicalize().map_err(io("find", dir))?;
         let data_path = dir.join("data");
         fs.create_dir(&data_path).map_err(io("create", &data_path))?;
-        let mut catalog = Catalog::open(&dir.join(CATALOG_FILE), &data_path, WRITER).await?;
+        let mut catalog = Catalog::open(&dir.join(CATALOG_FILE), &data_path, WRITER, steps.clone()).await?;
         fs.sync_dir(&dir).map_err(io("sync", &dir))?;
         // Read, and with that checked, before anything is removed by what the catalog says.
         let view = catalog.load_view(&data_path).await?;
@@ -124,7 +107,7 @@ impl Lake {
                 file.path.display()
             )));
         }
-        remove_torn_files(&*fs, &data_path, &referenced)?;
+        torn::remove_torn_files(&*fs, &data_path, &referenced)?;
         let settled = if catalog.settle().await? { catalog.flushed_sequence } else { 0 };
         Ok(Self {
             fs,
@@ -133,6 +116,10 @@ impl Lake {
             settled_sequence: AtomicU64::new(settled),
             view: ArcSwap::from_pointee(view),
             catalog: Arc::new(Mutex::new(catalog)),
+            retired: parking_lot::Mutex::default(),
+            writing: parking_lot::Mutex::default(),
+            horizon: parking_lot::Mutex::default(),
+            steps,
             data_path,
         })
     }
@@ -157,6 +144,23 @@ impl Lake {
     pub fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
         let folder = self.data_path.parent().expect("the data files are in the lake's folder");
         TraceFilters::new(folder.join(CATALOG_FILE), cache_bytes)
+    }
+
+    pub(crate) fn fs(&self) -> &Arc<dyn FileSystem> {
+        &self.fs
+    }
+
+    pub(crate) fn data_path(&self) -> &Path {
+        &self.data_path
+    }
+
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Files that are being written beside the flushes: no orphans.
+    pub(crate) fn writing(&self) -> &parking_lot::Mutex<HashSet<PathBuf>> {
+        &self.writing
     }
 
     /// The files of the newest snapshot.
@@ -195,10 +199,54 @@ impl Lake {
         if committed.parent != current.id {
             return self.reload(&mut catalog).await;
         }
-        let view = Arc::new(with_files(&current, &committed, files));
+        let view = Arc::new(edited(&current, committed.snapshot, &[], added(&committed, files)));
         self.view.store(Arc::clone(&view));
         self.flushed_sequence.store(through, Ordering::Release);
         Ok(view)
+    }
+
+    /// Takes files out of the lake at once: whole hours that need not be kept. They stay on the disk until
+    /// [`Lake::expire`]. [`LakeError::LostRace`] where one is not live any more: then all stay.
+    pub async fn remove(&self, ids: &[i64]) -> Result<Arc<LakeView>, LakeError> {
+        self.replace(ids, Vec::new()).await
+    }
+
+    /// Puts files in the place of others at once, or changes nothing; then the written files are deleted.
+    pub(crate) async fn replace(&self, removed: &[i64], written: Vec<WrittenFile>) -> Result<Arc<LakeView>, LakeError> {
+        let mut catalog = Arc::clone(&self.catalog).lock_owned().await;
+        let committed = match catalog.replace(removed, &written).await {
+            Err(error @ LakeError::Database { .. }) => match catalog.find_replaced(removed, &written).await {
+                Ok(Some(committed)) => Ok(committed),
+                Ok(None) => Err(error),
+                // It may have happened. The files stay: a later start or a search for orphans decides.
+                Err(_) => return Err(error),
+            },
+            known => known,
+        };
+        let committed = committed.inspect_err(|_| {
+            for file in &written {
+                // One that cannot be deleted is an orphan.
+                let _ = self.fs.unlink(&file.path);
+            }
+        })?;
+        let current = self.view();
+        // Where another program has written, the next flush must find out and read everything again.
+        let id = if committed.parent == current.id { committed.snapshot } else { current.id };
+        self.retire(&current, removed);
+        let view = Arc::new(edited(&current, id, removed, added(&committed, written)));
+        self.view.store(Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// Remembers who reads the files that are about to leave the view.
+    fn retire(&self, view: &LakeView, removed: &[i64]) {
+        let removed: HashSet<i64> = removed.iter().copied().collect();
+        let mut retired = self.retired.lock();
+        for file in view.tables.values().flatten().flat_map(|files| files.iter()) {
+            if removed.contains(&file.id) {
+                retired.insert(file.id, Arc::downgrade(file));
+            }
+        }
     }
 
     /// Closes the catalog, so that its file holds everything and no log stands beside it.
@@ -219,18 +267,17 @@ impl Lake {
     }
 }
 
-fn is_referenced(file: &DataFile, data_path: &Path, referenced: &std::collections::HashSet<String>) -> bool {
+fn is_referenced(file: &DataFile, data_path: &Path, referenced: &HashSet<String>) -> bool {
     let relative = file.path.strip_prefix(data_path).ok().and_then(Path::to_str);
     relative.is_some_and(|path| referenced.contains(path))
 }
 
-/// The view after a commit: the files before it and the new ones.
-fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>) -> LakeView {
-    let mut view = LakeView { id: committed.snapshot, tables: before.tables.clone() };
-    for (&id, file) in committed.file_ids.iter().zip(files) {
-        let tables = view.tables.entry(file.tenant).or_default();
-        Arc::make_mut(&mut tables[file.table.index()]).push(Arc::new(DataFile {
+/// The files of a commit as readers see them.
+fn added(committed: &Committed, files: Vec<WrittenFile>) -> Vec<(TenantId, TableName, DataFile)> {
+    let with_id = |(&id, file): (&i64, WrittenFile)| {
+        let data_file = DataFile {
             id,
+            merged_from: FileName::of_path(&file.relative_path).and_then(|name| name.merged_from()),
             path: file.path,
             size_bytes: file.size_bytes,
             footer_bytes: file.footer_bytes,
@@ -239,38 +286,26 @@ fn with_files(before: &LakeView, committed: &Committed, files: Vec<WrittenFile>)
             max_timestamp_ns: file.max_timestamp_ns,
             trace_filter: file.trace_filter.map(|filter| FileFilter::stored(&filter.to_bytes())),
             checksums: file.checksums,
-        }));
-    }
-    view
+        };
+        (file.tenant, file.table, data_file)
+    };
+    committed.file_ids.iter().zip(files).map(with_id).collect()
 }
 
-/// Removes this writer's files that no snapshot names. The rows of a file that was never committed are in the log.
-/// Files whose names are not ours are left alone.
-fn remove_torn_files(
-    fs: &dyn FileSystem,
-    data_path: &Path,
-    referenced: &std::collections::HashSet<String>,
-) -> Result<(), LakeError> {
-    let mut folders = vec![data_path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(io("list", &folder))? {
-            let entry = entry.map_err(io("list", &folder))?;
-            let path = entry.path();
-            if entry.file_type().map_err(io("look at", &path))?.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let relative = path.strip_prefix(data_path).expect("the file was found below the data folder");
-            let (Some(relative), Some(name)) = (relative.to_str(), path.file_name().and_then(|name| name.to_str()))
-            else {
-                continue;
-            };
-            let ours = FileName::parse(name).is_some_and(|name| name.writer == WRITER);
-            if ours && !referenced.contains(relative) {
-                fs.unlink(&path).map_err(io("remove the torn file", &path))?;
-                tracing::info!(file = relative, "removed a data file that was never committed");
+/// The view without the files `removed` and with those that were added, whose ids are the greatest.
+fn edited(before: &LakeView, id: SnapshotId, removed: &[i64], added: Vec<(TenantId, TableName, DataFile)>) -> LakeView {
+    let mut view = LakeView { id, tables: before.tables.clone() };
+    let removed: HashSet<i64> = removed.iter().copied().collect();
+    if !removed.is_empty() {
+        for files in view.tables.values_mut().flatten() {
+            if files.iter().any(|file| removed.contains(&file.id)) {
+                Arc::make_mut(files).retain(|file| !removed.contains(&file.id));
             }
         }
     }
-    Ok(())
+    for (tenant, table, file) in added {
+        let tables = view.tables.entry(tenant).or_default();
+        Arc::make_mut(&mut tables[table.index()]).push(Arc::new(file));
+    }
+    view
 }

@@ -1,0 +1,301 @@
+//! Writing a file from sorted rows that come batch by batch: every column's encoder is open at once, so that memory holds
+//! one row group in its encoded form and one batch. Never decides the order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use orrery_model::Table;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::file::writer::SerializedFileWriter;
+
+use super::encode::{MAX_RANGE_BYTES, ROW_GROUP_ROWS, compressed_bytes, create, footer_bytes, write_sums};
+use super::properties::writer_properties;
+use super::tokens::{TokenBuilder, TokenPlaces};
+use super::{ColumnRange, ColumnStatistics, io};
+use crate::TraceFilter;
+use crate::checksum::Checksums;
+use crate::fs::{Appender, FileSystem};
+use crate::lake::LakeError;
+use crate::trace_filter::{self, TraceFilterBuilder};
+
+/// A row group ends before its rows are many where they are large: what the encoders hold at most, about.
+pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// A file while it is written. Dropped before [`StreamWriter::finish`] it leaves a part of a file behind.
+pub(crate) struct StreamWriter {
+    table: &'static Table,
+    /// The table's columns, and those that only some files have.
+    schema: SchemaRef,
+    path: PathBuf,
+    writer: SerializedFileWriter<Appender>,
+    factory: ArrowRowGroupWriterFactory,
+    /// The encoders of the row group under way, a leaf each.
+    columns: Vec<ArrowColumnWriter>,
+    group_rows: usize,
+    groups: usize,
+    rows: u64,
+    times: Option<(i64, i64)>,
+    word: WordRange,
+    filter: Option<TraceFilterBuilder>,
+    /// Where the table has bodies.
+    tokens: Option<Tokens>,
+}
+
+/// The words of the row group under way, and where the filters of those before lie.
+struct Tokens {
+    column: usize,
+    words: TokenBuilder,
+    places: TokenPlaces,
+}
+
+/// The ends of the first word of the sort key, which comes in order, NULLs first.
+#[derive(Default)]
+struct WordRange {
+    nulls: u64,
+    ends: Option<(String, String)>,
+}
+
+impl StreamWriter {
+    /// Creates the file. `trace_ids` is how many distinct ids there can be at most.
+    pub(crate) fn create(
+        fs: &dyn FileSystem,
+        path: &Path,
+        table: &'static Table,
+        schema: SchemaRef,
+        trace_ids: usize,
+    ) -> Result<Self, LakeError> {
+        let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
+        let parquet = ArrowSchemaConverter::new().convert(&schema).map_err(fail)?;
+        let properties = writer_properties(table, &parquet);
+        let appender = create(fs, path)?;
+        let writer = SerializedFileWriter::new(appender, parquet.root_schema_ptr(), properties).map_err(fail)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
+        let columns = factory.create_column_writers(0).map_err(fail)?;
+        let has_traces = table.schema.index_of("trace_id").is_ok();
+        Ok(Self {
+            table,
+            schema,
+            path: path.to_owned(),
+            writer,
+            factory,
+            columns,
+            group_rows: 0,
+            groups: 0,
+            rows: 0,
+            times: None,
+            word: WordRange::default(),
+            filter: has_traces.then(|| TraceFilterBuilder::with_room(trace_ids)),
+            tokens: table.schema.index_of("body").ok().map(|column| Tokens {
+                column,
+                words: TokenBuilder::new(),
+                places: TokenPlaces::new(),
+            }),
+        })
+    }
+
+    /// Appends rows, which follow all before in the table's order. Text may stand behind a dictionary.
+    pub(crate) fn write(&mut self, columns: &[ArrayRef]) -> Result<(), LakeError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let mut start = 0;
+        while start < rows {
+            let len = (rows - start).min(ROW_GROUP_ROWS - self.group_rows);
+            if len == rows {
+                self.append(columns)?;
+            } else {
+                let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, len)).collect();
+                self.append(&part)?;
+            }
+            start += len;
+            if self.group_rows == ROW_GROUP_ROWS || self.held_bytes() >= ROW_GROUP_BYTES {
+                self.end_row_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Row groups that are in the file.
+    pub(crate) fn row_groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Writes the footer. The file is not synced yet.
+    pub(crate) fn finish(mut self) -> Result<Streamed, LakeError> {
+        if self.group_rows > 0 {
+            self.end_row_group()?;
+        }
+        if let Some(tokens) = self.tokens {
+            tokens.places.finish(&mut self.writer);
+        }
+        write_sums(&mut self.writer).map_err(io("write", &self.path))?;
+        let metadata = self.writer.finish().map_err(|source| LakeError::Parquet { path: self.path.clone(), source })?;
+        let (min_timestamp_ns, max_timestamp_ns) = self.times.unwrap_or_default();
+        let key = self.table.sort_key[0];
+        let timestamp = ColumnStatistics {
+            index: self.table.index_of("timestamp"),
+            size_bytes: compressed_bytes(&metadata, "timestamp"),
+            nulls: 0,
+            range: ColumnRange::Timestamp(min_timestamp_ns, max_timestamp_ns),
+        };
+        let word = ColumnStatistics {
+            index: self.table.index_of(key),
+            size_bytes: compressed_bytes(&metadata, key),
+            nulls: self.word.nulls,
+            range: match self.word.ends {
+                Some((min, max)) if min.len().max(max.len()) <= MAX_RANGE_BYTES => ColumnRange::Text(min, max),
+                _ => ColumnRange::Unknown,
+            },
+        };
+        let appender = self.writer.inner();
+        Ok(Streamed {
+            rows: self.rows,
+            min_timestamp_ns,
+            max_timestamp_ns,
+            size_bytes: appender.written(),
+            footer_bytes: footer_bytes(appender).map_err(io("read the footer of", &self.path))?,
+            checksums: appender.checksums(),
+            columns: vec![timestamp, word],
+            trace_filter: self.filter.map(TraceFilterBuilder::finish),
+            writer: self.writer,
+        })
+    }
+
+    fn append(&mut self, columns: &[ArrayRef]) -> Result<(), LakeError> {
+        self.note(columns);
+        self.encode(columns).map_err(|source| LakeError::Parquet { path: self.path.clone(), source })?;
+        let rows = columns[0].len();
+        self.group_rows += rows;
+        self.rows += rows as u64;
+        Ok(())
+    }
+
+    fn encode(&mut self, columns: &[ArrayRef]) -> parquet::errors::Result<()> {
+        let mut encoders = self.columns.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(columns) {
+            // The encoder knows text behind a dictionary; the file has the type of the table.
+            let field = field.as_ref().clone().with_data_type(column.data_type().clone());
+            for leaf in compute_leaves(&field, column)? {
+                encoders.next().expect("every leaf has an encoder").write(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+    }
+
+    fn end_row_group(&mut self) -> Result<(), LakeError> {
+        let columns = std::mem::take(&mut self.columns);
+        self.write_row_group(columns).map_err(|source| LakeError::Parquet { path: self.path.clone(), source })?;
+        self.group_rows = 0;
+        self.groups += 1;
+        Ok(())
+    }
+
+    fn write_row_group(&mut self, columns: Vec<ArrowColumnWriter>) -> parquet::errors::Result<()> {
+        let mut group = self.writer.next_row_group()?;
+        for column in columns {
+            column.close()?.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        if let Some(tokens) = &mut self.tokens {
+            tokens.places.write(&mut self.writer, &tokens.words.finish())?;
+        }
+        self.columns = self.factory.create_column_writers(self.groups + 1)?;
+        Ok(())
+    }
+
+    /// Takes in what the catalog keeps of the rows.
+    fn note(&mut self, columns: &[ArrayRef]) {
+        let times = columns[self.table.index_of("timestamp")].as_primitive::<TimestampNanosecondType>().values();
+        for &time in times {
+            let (min, max) = self.times.get_or_insert((time, time));
+            *min = time.min(*min);
+            *max = time.max(*max);
+        }
+        let words = &columns[self.table.index_of(self.table.sort_key[0])];
+        self.word.take(&Texts::of(words.as_ref()));
+        if let Some(tokens) = &mut self.tokens {
+            tokens.words.add(columns[tokens.column].as_ref());
+        }
+        if let Some(filter) = &mut self.filter {
+            let ids = Texts::of(columns[self.table.index_of("trace_id")].as_ref());
+            // A trace's spans of one service are often neighbours.
+            let mut last = None;
+            for id in (0..ids.len()).filter_map(|row| ids.get(row)) {
+                if last != Some(id) {
+                    filter.insert(trace_filter::hash(id));
+                    last = Some(id);
+                }
+            }
+        }
+    }
+}
+
+/// What a finished file is.
+pub(crate) struct Streamed {
+    writer: SerializedFileWriter<Appender>,
+    pub(crate) size_bytes: u64,
+    pub(crate) footer_bytes: u64,
+    pub(crate) checksums: Option<Checksums>,
+    pub(crate) columns: Vec<ColumnStatistics>,
+    pub(crate) trace_filter: Option<TraceFilter>,
+    pub(crate) rows: u64,
+    pub(crate) min_timestamp_ns: i64,
+    pub(crate) max_timestamp_ns: i64,
+}
+
+impl Streamed {
+    /// Puts the file's bytes on stable storage, not its name.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.writer.inner().file().sync_data()
+    }
+}
+
+impl WordRange {
+    fn take(&mut self, words: &Texts<'_>) {
+        let nulls = (0..words.len()).take_while(|row| words.get(*row).is_none()).count();
+        self.nulls += nulls as u64;
+        if nulls == words.len() {
+            return;
+        }
+        let (Some(first), Some(last)) = (words.get(nulls), words.get(words.len() - 1)) else { return };
+        match &mut self.ends {
+            Some((_, max)) => last.clone_into(max),
+            None => self.ends = Some((first.to_owned(), last.to_owned())),
+        }
+    }
+}
+
+/// Text, plain or behind a dictionary with 32-bit keys.
+enum Texts<'a> {
+    Plain(&'a arrow::array::StringArray),
+    Behind { keys: &'a arrow::array::UInt32Array, values: &'a arrow::array::StringArray },
+}
+
+impl<'a> Texts<'a> {
+    fn of(array: &'a dyn Array) -> Self {
+        match array.as_dictionary_opt::<arrow::datatypes::UInt32Type>() {
+            Some(dictionary) => Self::Behind { keys: dictionary.keys(), values: dictionary.values().as_string() },
+            None => Self::Plain(array.as_string()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(array) => array.len(),
+            Self::Behind { keys, .. } => keys.len(),
+        }
+    }
+
+    fn get(&self, row: usize) -> Option<&'a str> {
+        let (array, row) = match self {
+            Self::Plain(array) => (*array, row),
+            Self::Behind { keys, values } => (*values, keys.value(row) as usize),
+        };
+        array.is_valid(row).then(|| array.value(row))
+    }
+}
