@@ -105,6 +105,14 @@ impl Session {
         Ok(())
     }
 
+    /// Like [`Session::register_part`], of spans, with the column that says which flush brought a row.
+    pub(crate) fn register_received(&self, name: &str, part: TableSnapshot) -> Result<(), QueryError> {
+        let table = LakeTable::received(part, Arc::clone(&self.inner.pruned), self.inner.known.clone());
+        self.inner.context.deregister_table(name)?;
+        self.inner.context.register_table(name, Arc::new(table))?;
+        Ok(())
+    }
+
     /// One signal's table as a data frame.
     pub async fn table(&self, signal: Signal) -> Result<DataFrame, QueryError> {
         Ok(self.inner.context.table(signal.table_name()).await?)

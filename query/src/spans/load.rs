@@ -4,9 +4,9 @@
 use arrow::array::{Array, BooleanArray};
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
-use orrery_model::Signal;
+use orrery_storage::{DataFile, RECEIVED};
 
-use super::received;
+use super::received::{self, Part, Place, Places};
 use super::semantics::RawSemantics;
 use super::{
     Kind, LinkTarget, NewSpan, Semantics, SpanSet, Symbol, parse_span_id, parse_trace_id, sampling_weight, trace_id_hex,
@@ -68,9 +68,26 @@ pub async fn load(
     let those = in_traces(&traces, "true");
     let ids: HashSet<String> = traces.into_iter().map(trace_id_hex).collect();
     set.settling = Some(unlike);
+    let condition = format!("{condition} AND {those}");
     for part in received::parts(session, &ids).await? {
-        session.register_part(received::PART, Signal::Spans, part)?;
-        read(session, set, received::PART, &format!("{condition} AND {those}"), counted, want).await?;
+        match part {
+            Part::Files(files) => {
+                let mut found = Vec::new();
+                for file in files {
+                    received::register_file(session, &file)?;
+                    read(session, set, &Source::File(&file), &condition, counted, want, &mut found).await?;
+                }
+                // Rows of one place keep the order in which the file has them.
+                found.sort_by(|a, b| a.0.cmp(&b.0));
+                for (_, span) in found {
+                    set.push(span);
+                }
+            }
+            Part::Memory(batch) => {
+                received::register_batch(session, batch)?;
+                read(session, set, &Source::Rows(received::PART), &condition, counted, want, &mut Vec::new()).await?;
+            }
+        }
         if set.settling.as_ref().is_none_or(HashSet::is_empty) {
             break;
         }
@@ -87,16 +104,25 @@ pub async fn load_more(
     counted: &str,
     want: Want,
 ) -> Result<(), QueryError> {
-    read(session, set, "spans", condition, counted, want).await
+    read(session, set, &Source::Rows("spans"), condition, counted, want, &mut Vec::new()).await
+}
+
+/// What is read.
+enum Source<'a> {
+    /// A table whose rows go into the set as they come.
+    Rows(&'a str),
+    /// A file in [`received::PART`], whose rows are found with their places.
+    File(&'a DataFile),
 }
 
 async fn read(
     session: &Session,
     set: &mut SpanSet,
-    table: &str,
+    source: &Source<'_>,
     condition: &str,
     counted: &str,
     want: Want,
+    found: &mut Vec<(Place, NewSpan)>,
 ) -> Result<(), QueryError> {
     let mut columns = vec![
         "timestamp",
@@ -116,6 +142,13 @@ async fn read(
         columns.extend(["trace_state", "links"]);
         columns.extend(SEMANTIC_COLUMNS);
     }
+    let table = match source {
+        Source::Rows(table) => table,
+        Source::File(_) => {
+            columns.push(RECEIVED);
+            received::PART
+        }
+    };
     let list = select_list(&columns);
     let query = format!(
         "SELECT {list}, COALESCE({counted}, false) AS counted FROM {table} AS spans \
@@ -125,8 +158,20 @@ async fn read(
     let mut services = Services::default();
     while let Some(batch) = stream.next().await {
         let batch = batch?;
-        push_batch(set, Columns(&batch), &mut services, want)?;
-        if set.len() > MAX_SPANS {
+        match source {
+            Source::Rows(_) => each_span(set, Columns(&batch), &mut services, want, |set, _, span| {
+                set.push(span);
+            })?,
+            Source::File(file) => {
+                let places = Places::of(Columns(&batch), file)?;
+                each_span(set, Columns(&batch), &mut services, want, |set, i, span| {
+                    if set.is_settling(&span) {
+                        found.push((places.get(i), span));
+                    }
+                })?;
+            }
+        }
+        if set.len() + found.len() > MAX_SPANS {
             return Err(QueryError::MemoryExceeded {
                 message: format!("more than {MAX_SPANS} spans are needed at once"),
             });
@@ -161,7 +206,14 @@ impl Services {
     }
 }
 
-fn push_batch(set: &mut SpanSet, batch: Columns<'_>, services: &mut Services, want: Want) -> Result<(), QueryError> {
+/// Gives each row that is a span, with its number, to `take`.
+fn each_span(
+    set: &mut SpanSet,
+    batch: Columns<'_>,
+    services: &mut Services,
+    want: Want,
+    mut take: impl FnMut(&mut SpanSet, usize, NewSpan),
+) -> Result<(), QueryError> {
     let base = Base::of(batch)?;
     let names = if want.names { Some(batch.text("name")?) } else { None };
     let semantic = if want.semantics { Some(SemanticColumns::of(batch)?) } else { None };
@@ -187,7 +239,7 @@ fn push_batch(set: &mut SpanSet, batch: Columns<'_>, services: &mut Services, wa
             links: links.as_ref().map_or_else(Vec::new, |l| l.row(i)),
             counted: base.counted.value(i),
         };
-        set.push(new);
+        take(set, i, new);
     }
     Ok(())
 }

@@ -223,6 +223,12 @@ impl SpanSet {
         true
     }
 
+    /// Whether the earliest received of a span's copies is still looked for.
+    fn is_settling(&self, span: &NewSpan) -> bool {
+        let key = (span.trace, span.span, span.kind);
+        self.settling.as_ref().is_some_and(|settling| settling.contains(&key))
+    }
+
     fn take_copy(&mut self, at: usize, new: NewSpan) {
         let key = (new.trace, new.span, new.kind);
         let Some(settling) = &mut self.settling else {

@@ -41,7 +41,7 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{Scope, Table, TableName, table};
-use orrery_storage::{DataFile, TableSnapshot, TraceFilters};
+use orrery_storage::{DataFile, TableSnapshot, TraceFilters, spans_received};
 use reader::VerifiedReaders;
 use receipt::{FilesLeftOut, Means};
 use tokens::{Search, WordSource};
@@ -72,7 +72,15 @@ pub(crate) struct Known {
 
 impl LakeTable {
     pub fn new(name: TableName, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, known: Known) -> Self {
-        let table = table(name);
+        Self::of(table(name), snapshot, pruned, known)
+    }
+
+    /// The spans of files, with the column that says which flush brought a row; NULL in a flush's own file.
+    pub fn received(snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, known: Known) -> Self {
+        Self::of(spans_received(), snapshot, pruned, known)
+    }
+
+    fn of(table: &'static Table, snapshot: TableSnapshot, pruned: Arc<PrunedFiles>, known: Known) -> Self {
         let scopes = Scope::ALL.into_iter().filter(|scope| table.has_attributes(*scope));
         let virtuals: Vec<_> = scopes.map(Virtual::Whole).collect();
         Self { table, schema: schema_of(table, &virtuals), virtuals, snapshot, pruned, known }

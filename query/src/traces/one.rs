@@ -7,13 +7,15 @@ use axum::extract::{Path, State};
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
 use orrery_api::{SpanNode, Trace};
-use orrery_model::{Identity, Signal};
+use orrery_model::Identity;
+use orrery_storage::{DataFile, RECEIVED};
 
 use crate::asked::Asked;
 use crate::columns::Columns;
 use crate::http::Caller;
 use crate::spans::node::{Nodes, columns};
-use crate::spans::{Kind, parse_span_id, received};
+use crate::spans::received::{self, Part, Place, Places};
+use crate::spans::{Kind, parse_span_id};
 use crate::time::rfc3339;
 use crate::trace_tree::{TreeNode, TreeSpan, build};
 use crate::{Engine, QueryError, Session};
@@ -74,6 +76,8 @@ async fn find(engine: &Engine, identity: &Identity, id: String) -> Result<Trace,
 struct Found {
     tree: Vec<TreeSpan>,
     spans: Vec<SpanNode>,
+    /// Of the spans of the part that is being read, where it is of files.
+    places: Vec<Place>,
     partial: Option<String>,
     services: HashMap<String, u32>,
 }
@@ -81,16 +85,44 @@ struct Found {
 /// All spans of the trace; where copies of one differ, in the order they were received.
 async fn read_ordered(session: &Session, id: &str) -> Result<Found, QueryError> {
     let mut found = Found::default();
-    read(session, "spans", id, &mut found).await?;
+    read(session, "spans", id, &mut found, None).await?;
     if !copies_differ(&found.spans) {
         return Ok(found);
     }
     let mut found = Found::default();
     for part in received::parts(session, &HashSet::from([id.to_owned()])).await? {
-        session.register_part(received::PART, Signal::Spans, part)?;
-        read(session, received::PART, id, &mut found).await?;
+        match part {
+            Part::Files(files) => {
+                let start = found.spans.len();
+                for file in files {
+                    received::register_file(session, &file)?;
+                    read(session, received::PART, id, &mut found, Some(&file)).await?;
+                }
+                found.sort_from(start);
+            }
+            Part::Memory(batch) => {
+                received::register_batch(session, batch)?;
+                read(session, received::PART, id, &mut found, None).await?;
+            }
+        }
     }
     Ok(found)
+}
+
+impl Found {
+    /// Puts the spans of one part, all since `start`, in the order of their places, in which each came with one.
+    fn sort_from(&mut self, start: usize) {
+        let places = std::mem::take(&mut self.places);
+        let tree = self.tree.split_off(start).into_iter();
+        let spans = self.spans.split_off(start).into_iter();
+        let mut all: Vec<_> = places.into_iter().zip(tree.zip(spans)).collect();
+        // Rows of one place keep the order in which the file has them.
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        for (_, (tree, span)) in all {
+            self.tree.push(tree);
+            self.spans.push(span);
+        }
+    }
 }
 
 fn copies_differ(spans: &[SpanNode]) -> bool {
@@ -98,12 +130,21 @@ fn copies_differ(spans: &[SpanNode]) -> bool {
     spans.iter().any(|span| *first.entry((&span.span_id, &span.kind)).or_insert(span) != span)
 }
 
-async fn read(session: &Session, table: &str, id: &str, found: &mut Found) -> Result<(), QueryError> {
-    let query = format!("SELECT {} FROM {table} WHERE trace_id = '{id}'", columns());
+/// Adds the trace's spans in a table; of a `file` with their places.
+async fn read(
+    session: &Session,
+    table: &str,
+    id: &str,
+    found: &mut Found,
+    file: Option<&DataFile>,
+) -> Result<(), QueryError> {
+    let place = if file.is_some() { format!(", {RECEIVED}") } else { String::new() };
+    let query = format!("SELECT {}{place} FROM {table} WHERE trace_id = '{id}'", columns());
     let mut stream = session.sql(&query).await?;
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         let nodes = Nodes::of(Columns(&batch))?;
+        let places = file.map(|file| Places::of(Columns(&batch), file)).transpose()?;
         for i in 0..batch.num_rows() {
             if found.spans.len() == MAX_SPANS {
                 found.partial = Some(format!("the trace has more than {MAX_SPANS} spans; any {MAX_SPANS} of them"));
@@ -120,6 +161,7 @@ async fn read(session: &Session, table: &str, id: &str, found: &mut Found) -> Re
                 duration_ns: nodes.duration_ns(i),
             });
             found.spans.push(nodes.node(i, 0)?);
+            found.places.extend(places.as_ref().map(|places| places.get(i)));
         }
     }
     Ok(())

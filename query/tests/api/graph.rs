@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
-use orrery_api::{EdgeSpans, ServiceGraph};
+use orrery_api::{EdgeSpans, ServiceGraph, Trace};
 use orrery_model::Signal;
 
 use crate::fixture::Placement;
-use crate::world::{World, at, name_of, spans, world};
+use crate::world::{World, at, id, merged_world, name_of, spans, world};
 
 struct Case {
     name: &'static str,
@@ -221,6 +221,18 @@ const CASES: &[Case] = &[
         &["call service:shop>service:cart b", "entry user>service:shop r", "copies=2"],
     ),
     case(
+        "of copies that differ the earliest received counts, though it stands last by service and time",
+        &[
+            "t r<- S shop 0+90",
+            "t b<r S store 9+7",
+            "u x<- I shop 0+1",
+            "t b<r S cart 2+5 error",
+            "t b<r S cart 1+5 error",
+            "u y<- I shop 0+1",
+        ],
+        &["call service:shop>service:store b", "entry user>service:shop r", "copies=2"],
+    ),
+    case(
         "a server that shares its client's id is that client's child, and no root",
         &["t a<- C shop 1+9", "t a<- S cart 2+5", "t b<a I cart 3+1", "t c<a C cart 3+1 db.system=redis db.name=zero"],
         &["call service:shop>service:cart a client=9", "database service:cart>database:redis/zero c"],
@@ -311,6 +323,21 @@ async fn the_graph_follows_its_rules_wherever_the_spans_are() {
             let world = world(&[(Signal::Spans, batches)], placement, case.now);
             let found = shown(&world, case).await;
             assert_eq!(found, case.expected, "{} ({placement:?})", case.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_graph_and_its_traces_are_the_same_when_files_have_been_merged() {
+    for case in CASES {
+        let batches: Vec<RecordBatch> = case.spans.iter().map(|line| spans(&[line])).collect();
+        let merged = merged_world(batches.clone(), case.now).await;
+        assert_eq!(shown(&merged, case).await, case.expected, "{} (merged)", case.name);
+        let apart = world(&[(Signal::Spans, batches)], Placement::Files, case.now);
+        for trace in case.spans.iter().filter_map(|line| line.split(' ').next()).collect::<BTreeSet<_>>() {
+            let path = format!("traces/{}", id(trace, 32));
+            let of = async |world: &World| world.get::<Trace>(&path, &[]).await.spans;
+            assert_eq!(of(&merged).await, of(&apart).await, "{}: trace {trace}", case.name);
         }
     }
 }

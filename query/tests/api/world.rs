@@ -9,9 +9,9 @@ use arrow::datatypes::DataType;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
-use orrery_model::{Clock, Scope, Signal, TableName, table};
+use orrery_model::{Clock, Scope, Signal, TableName, TenantId, table};
 use orrery_query::{Engine, router};
-use orrery_storage::{Snapshot, TableSnapshot};
+use orrery_storage::{CompactionConfig, Lake, SealedBatch, Snapshot, TableSnapshot};
 use tower::ServiceExt;
 
 use crate::fixture::{self, Fixed, Placement, Row, Value, batch, place, snapshot, snapshot_of};
@@ -156,6 +156,24 @@ pub fn world(signals: &[(Signal, Vec<RecordBatch>)], placement: Placement, now: 
     for (signal, batches) in signals {
         tables[*signal as usize - 1] = place(folder.path(), *signal, batches, placement, 64);
     }
+    over(snapshot(tables), folder, now)
+}
+
+/// Spans in files of one flush a batch that were merged then, the last batch in memory; `now` in milliseconds.
+pub async fn merged_world(mut batches: Vec<RecordBatch>, now: i64) -> World {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lake = Arc::new(Lake::open(folder.path()).await.expect("a new lake"));
+    let memory = batches.pop().into_iter().collect();
+    for (sequence, batch) in (1..).zip(batches) {
+        let sealed = SealedBatch { tenant: TenantId::default(), table: TableName::Spans, batch };
+        lake.flush(sequence, sequence, vec![sealed]).await.expect("a flush");
+    }
+    let config = CompactionConfig { floor_free_bytes: 0, ..CompactionConfig::default() };
+    let done = lake.compact(&config).await.expect("it merges");
+    assert!(done.failures.is_empty(), "{:?}", done.failures);
+    let files = lake.view().files(&TenantId::default(), Signal::Spans);
+    let mut tables: [TableSnapshot; 3] = Default::default();
+    tables[Signal::Spans as usize - 1] = TableSnapshot { files, memory };
     over(snapshot(tables), folder, now)
 }
 
