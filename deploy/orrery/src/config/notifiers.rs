@@ -38,6 +38,7 @@ pub enum Kind {
     Alertmanager,
     Webhook,
     Slack,
+    Email,
 }
 
 /// The keys as the file has them.
@@ -67,6 +68,19 @@ struct Written {
     max_alerts: Option<usize>,
     channel: Option<String>,
     display_name: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    tls: Option<Tls>,
+    from: Option<String>,
+    to: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tls {
+    Starttls,
+    Implicit,
+    None,
 }
 
 /// A text that is not shown.
@@ -124,6 +138,7 @@ impl Notifier {
                 channel: written.channel.clone(),
                 username: written.display_name.clone(),
             }),
+            Kind::Email => told::ChannelConfig::Email(self.email()),
         };
         told::NotifierConfig { name: written.name.clone(), channel, grouping: written.grouping() }
     }
@@ -140,6 +155,25 @@ impl Notifier {
             credentials,
             ca_file: written.ca_file.clone(),
             allow_private: written.allow_private.unwrap_or_default(),
+            timeout: written.timeout(),
+        }
+    }
+
+    fn email(&self) -> told::EmailConfig {
+        let written = &self.written;
+        let tls = match written.tls.unwrap_or(Tls::Starttls) {
+            Tls::Starttls => told::SmtpTls::StartTls,
+            Tls::Implicit => told::SmtpTls::Implicit,
+            Tls::None => told::SmtpTls::None,
+        };
+        told::EmailConfig {
+            host: written.host.clone().expect("checked when it was read"),
+            port: written.port.unwrap_or(tls.default_port()),
+            tls,
+            credentials: written.username.clone().zip(self.password()),
+            from: written.from.clone().expect("checked when it was read"),
+            to: written.to.clone().expect("checked when it was read"),
+            ca_file: written.ca_file.clone(),
             timeout: written.timeout(),
         }
     }
@@ -165,6 +199,7 @@ impl Kind {
             Self::Alertmanager => "alertmanager",
             Self::Webhook => "webhook",
             Self::Slack => "slack",
+            Self::Email => "email",
         }
     }
 
@@ -172,6 +207,7 @@ impl Kind {
     const fn needed(self) -> &'static [&'static str] {
         match self {
             Self::Alertmanager | Self::Webhook | Self::Slack => &["url"],
+            Self::Email => &["host", "from", "to"],
         }
     }
 
@@ -181,6 +217,7 @@ impl Kind {
             Self::Alertmanager => [HTTP, LOGIN].concat(),
             Self::Webhook => [HTTP, LOGIN, GROUPING, &["max_alerts"]].concat(),
             Self::Slack => [HTTP, GROUPING, &["channel", "display_name"]].concat(),
+            Self::Email => [GROUPING, &["port", "tls", "username", "password", "ca_file", "timeout"]].concat(),
         }
     }
 }
@@ -208,6 +245,9 @@ impl Written {
         }
         if has("token") && has("password") {
             return Err("either `token` or `username` and `password`".to_owned());
+        }
+        if self.to.as_ref().is_some_and(Vec::is_empty) {
+            return Err("`to` names nobody".to_owned());
         }
         let too_short = |span: &Option<Span>| span.is_some_and(|span| span.0 < Duration::from_secs(1));
         for (key, span) in [
@@ -252,6 +292,11 @@ impl Written {
             ("max_alerts", self.max_alerts.is_some()),
             ("channel", self.channel.is_some()),
             ("display_name", self.display_name.is_some()),
+            ("host", self.host.is_some()),
+            ("port", self.port.is_some()),
+            ("tls", self.tls.is_some()),
+            ("from", self.from.is_some()),
+            ("to", self.to.is_some()),
         ];
         given.extend(others.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key));
         Ok(given)
@@ -360,6 +405,8 @@ mod tests {
     use super::super::file::parse;
     use super::*;
 
+    const EMAIL: &str = "kind = \"email\"\nhost = \"mail\"\nfrom = \"a@b.c\"\nto = [\"d@e.f\"]\n";
+
     fn notifier(keys: &str) -> Result<Notifier, String> {
         let text = format!("[[notifiers]]\nname = \"n\"\n{keys}");
         let parsed = parse(Path::new("orrery.toml"), &text).map_err(|error| error.to_string())?;
@@ -370,6 +417,7 @@ mod tests {
     fn what_a_kind_does_not_take_or_lacks_is_an_error_with_its_place() {
         for (keys, message) in [
             ("kind = \"webhook\"\n", "orrery.toml:1:1: notifier \"n\": webhook needs `url`, `url_file` or `url_env`"),
+            ("kind = \"email\"\nhost = \"h\"\n", "orrery.toml:1:1: notifier \"n\": email needs `from`"),
             ("kind = \"pager\"\n", "orrery.toml:3:8: unknown variant `pager`"),
             (
                 "kind = \"webhook\"\nulr_file = \"x\"\n",
@@ -393,6 +441,8 @@ mod tests {
                 "kind = \"webhook\"\nurl = \"u\"\ntoken = \"s3cr3t\"\nusername = \"u\"\npassword = \"s3cr3t\"\n",
                 "either `token`",
             ),
+            (&format!("{EMAIL}tls = \"ssl\"\n"), "unknown variant `ssl`"),
+            (&EMAIL.replace("[\"d@e.f\"]", "[]"), "`to` names nobody"),
         ] {
             let error = notifier(keys).expect_err(keys);
             assert!(error.contains(message) && !error.contains("s3cr3t") && !error.contains("12345678"), "{error}");
@@ -411,6 +461,14 @@ mod tests {
             .expect("good");
         assert_eq!(all.config().grouping.by, told::GroupBy::All);
         assert_eq!(all.config().grouping.repeat, Duration::from_secs(86_400));
+        for (tls, port) in [("", 587), ("tls = \"implicit\"\n", 465), ("tls = \"none\"\n", 25), ("port = 2525\n", 2525)]
+        {
+            let told::ChannelConfig::Email(email) = notifier(&format!("{EMAIL}{tls}")).expect("good").config().channel
+            else {
+                panic!("it is mail");
+            };
+            assert_eq!(email.port, port, "{tls}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Reach {
     Public,
     /// Those of this machine and of private networks too.
     Private,
+    /// This machine only.
+    Loopback,
 }
 
 impl Reach {
@@ -30,6 +32,9 @@ impl Reach {
             Self::Public if is_private(ip) => {
                 Some(format!("{ip} is not an address of the public Internet; set allow_private = true if it is meant"))
             }
+            Self::Loopback if !ip.to_canonical().is_loopback() => Some(format!(
+                "{ip} is another machine, which is reached with TLS only; set tls = \"starttls\" or \"implicit\""
+            )),
             _ => None,
         }
     }
@@ -189,7 +194,10 @@ mod tests {
             assert_eq!(error.remedy, Remedy::Change, "{host}");
             assert!(error.message.contains("allow_private"), "{}", error.message);
             assert!(Reach::Private.resolve(host, 80).await.is_ok(), "{host}");
+            assert!(Reach::Loopback.resolve(host, 80).await.is_ok(), "{host}");
         }
+        let error = Reach::Loopback.resolve("10.1.1.1", 25).await.expect_err("another machine");
+        assert!(error.message.contains("TLS only"), "{}", error.message);
         assert!(Reach::Public.resolve("8.8.8.8", 53).await.is_ok());
         let error = Reach::Public.resolve("no-such-host.invalid", 80).await.expect_err("no such name");
         assert!(matches!(error.remedy, Remedy::Wait(_)));

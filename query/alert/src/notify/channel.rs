@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::alertmanager::Alertmanager;
 use super::config::{ChannelConfig, NotifierConfig};
+use super::email::Email;
 use super::failure::SendError;
 use super::queue::Notification;
 use super::slack::Slack;
@@ -24,5 +25,6 @@ pub fn open(config: &NotifierConfig, external_url: &str) -> Result<Arc<dyn Chann
         ChannelConfig::Alertmanager(channel) => Arc::new(Alertmanager::new(channel)?),
         ChannelConfig::Webhook(channel) => Arc::new(Webhook::new(&config.name, channel, external_url)?),
         ChannelConfig::Slack(channel) => Arc::new(Slack::new(channel, external_url)?),
+        ChannelConfig::Email(channel) => Arc::new(Email::new(channel, external_url)?),
     })
 }

@@ -22,6 +22,7 @@ pub enum ChannelConfig {
     Alertmanager(HttpConfig),
     Webhook(WebhookConfig),
     Slack(SlackConfig),
+    Email(EmailConfig),
 }
 
 impl ChannelConfig {
@@ -31,6 +32,7 @@ impl ChannelConfig {
             Self::Alertmanager(_) => "alertmanager",
             Self::Webhook(_) => "webhook",
             Self::Slack(_) => "slack",
+            Self::Email(_) => "email",
         }
     }
 }
@@ -102,4 +104,39 @@ pub struct SlackConfig {
     /// Instead of those that belong to the webhook; not every service heeds them.
     pub channel: Option<String>,
     pub username: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct EmailConfig {
+    pub host: String,
+    pub port: u16,
+    pub tls: SmtpTls,
+    pub credentials: Option<(String, Secret)>,
+    /// Addresses as in a mail's header: `Orrery <orrery@example.com>`.
+    pub from: String,
+    pub to: Vec<String>,
+    pub ca_file: Option<PathBuf>,
+    /// For the whole conversation with the server.
+    pub timeout: Duration,
+}
+
+/// How the way to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// In plain at first, then TLS, which the server must offer; port 587.
+    StartTls,
+    /// TLS from the start; port 465.
+    Implicit,
+    /// None, to this machine only; port 25.
+    None,
+}
+
+impl SmtpTls {
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Implicit => 465,
+            Self::None => 25,
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod alertmanager;
 mod backoff;
 mod channel;
 pub mod config;
+mod email;
 mod failure;
 mod groups;
 mod http;

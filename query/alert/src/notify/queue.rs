@@ -76,6 +76,8 @@ pub trait Queue: Send {
 pub fn open(config: &NotifierConfig) -> Box<dyn Queue> {
     match &config.channel {
         ChannelConfig::Alertmanager(_) => Box::new(Outbox::default()),
-        ChannelConfig::Webhook(_) | ChannelConfig::Slack(_) => Box::new(Groups::new(config.grouping.clone())),
+        ChannelConfig::Webhook(_) | ChannelConfig::Slack(_) | ChannelConfig::Email(_) => {
+            Box::new(Groups::new(config.grouping.clone()))
+        }
     }
 }

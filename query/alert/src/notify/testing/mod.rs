@@ -2,6 +2,7 @@
 //! state in memory.
 
 mod alertmanager;
+mod email;
 mod groups;
 mod http;
 mod outbox;
