@@ -26,6 +26,7 @@ const PAGES: [path: string, shows: string[]][] = [
   ['/metrics', ['shop.cart.items', 'shop.orders', 'Choose a metric']],
   ['/metrics?name=shop.cart.items', ['Items in open carts', 'checkout']],
   ['/metrics?name=shop.checkout.duration', ['How long a checkout takes']],
+  ['/alerts', ['No rule is loaded', '- alert: ErrorRatio', 'Nobody is told']],
   ['/sql?q=SELECT%20service_name%2C%20count(*)%20AS%20n%20FROM%20spans%20GROUP%20BY%20service_name%20ORDER%20BY%20n%20DESC', ['8 rows', 'catalogue']],
 ];
 

@@ -13,7 +13,6 @@ pub fn First(data: Data) -> impl IntoView {
         <div class="first-rules">
             <section class="panel first-rule" aria-label="First rules">
                 <h2>"No rule is loaded"</h2>
-                <p>"This version does not evaluate rules yet, and its configuration takes none. So they will look:"</p>
                 <p>"Rules are files in the form of Prometheus, beside the configuration and in git like it. A rule asks in SQL; every row of its answer is an alert."</p>
                 <p>"Put this into "<code>"rules/first.yaml"</code>":"</p>
                 {snippet(setup::FIRST_RULES, "rule file")}
