@@ -16,31 +16,56 @@ pub enum Shape {
     B,
 }
 
-/// Nanoseconds between the starts of two traces: 2 million spans cover a few minutes.
+/// Between the starts of two traces: 2 million spans cover a few minutes.
 const TRACE_INTERVAL_NS: u64 = 1_000_000;
 
 /// Encoded `ExportTraceServiceRequest`s of `per_request` spans each, `spans` in all, the first starting at `start_ns`. A
 /// request holds whole runs of traces, its spans grouped by service as a Collector's batches are.
 pub fn requests(shape: Shape, spans: usize, per_request: usize, start_ns: u64) -> Vec<Vec<u8>> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ shape as u64);
-    let mut pending: Vec<(usize, Span)> = Vec::with_capacity(per_request + 12);
-    let mut requests = Vec::with_capacity(spans.div_ceil(per_request));
-    let mut made = 0;
-    let mut trace = 0_u64;
-    while made < spans {
-        while pending.len() < per_request.min(spans - made) {
-            let start = start_ns + trace * TRACE_INTERVAL_NS;
-            match shape {
-                Shape::A => trace_a(&mut random, start, &mut pending),
-                Shape::B => trace_b(&mut random, start, &mut pending),
-            }
-            trace += 1;
-        }
-        let rest = pending.split_off(per_request.min(spans - made));
-        made += pending.len();
-        requests.push(request(shape, std::mem::replace(&mut pending, rest)));
+    Requests::new(shape, spans, per_request, start_ns, TRACE_INTERVAL_NS).collect()
+}
+
+/// The requests one by one, for loads that no memory holds.
+pub struct Requests {
+    shape: Shape,
+    random: Random,
+    /// Spans of traces that are begun, for the next request.
+    pending: Vec<(usize, Span)>,
+    left: usize,
+    per_request: usize,
+    /// Where the next trace starts.
+    start_ns: u64,
+    interval_ns: u64,
+}
+
+impl Requests {
+    /// Like [`requests`], with the time between the starts of two traces.
+    pub fn new(shape: Shape, spans: usize, per_request: usize, start_ns: u64, interval_ns: u64) -> Self {
+        let random = Random(0x9e37_79b9_7f4a_7c15 ^ shape as u64);
+        let pending = Vec::with_capacity(per_request + 12);
+        Self { shape, random, pending, left: spans, per_request, start_ns, interval_ns }
     }
-    requests
+}
+
+impl Iterator for Requests {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let wanted = self.per_request.min(self.left);
+        if wanted == 0 {
+            return None;
+        }
+        while self.pending.len() < wanted {
+            match self.shape {
+                Shape::A => trace_a(&mut self.random, self.start_ns, &mut self.pending),
+                Shape::B => trace_b(&mut self.random, self.start_ns, &mut self.pending),
+            }
+            self.start_ns += self.interval_ns;
+        }
+        let rest = self.pending.split_off(wanted);
+        self.left -= wanted;
+        Some(request(self.shape, std::mem::replace(&mut self.pending, rest)))
+    }
 }
 
 /// SplitMix64.
@@ -155,7 +180,7 @@ fn trace_a(random: &mut Random, start: u64, out: &mut Vec<(usize, Span)>) {
     }
 }
 
-const SERVICES_B: [&str; 12] = [
+pub const SERVICES_B: [&str; 12] = [
     "gateway",
     "catalog",
     "cart",

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -12,10 +12,15 @@ use orrery_collector::json::{JsonLimits, transcode};
 use orrery_model::Signal;
 use prost::Message;
 
+use crate::CONNECTIONS;
+use crate::client::{self, Batch, Protocol};
+
 #[path = "../../../../collector/benches/load.rs"]
-mod load;
+pub mod load;
 
 pub const RECORDS_PER_REQUEST: usize = 512;
+/// Requests of a stream that are made before they are sent.
+const REQUESTS_AHEAD: usize = 2_000;
 
 /// Those of any request the server takes.
 const LIMITS: JsonLimits = JsonLimits { bytes: 64 << 20, value_depth: 64 };
@@ -28,14 +33,57 @@ pub struct Load {
     pub records: usize,
 }
 
+/// Generated spans at a pace of their own, made as they are sent.
+pub struct Stream {
+    pub shape: load::Shape,
+    pub spans: usize,
+    pub start_ns: u64,
+    /// Between the starts of two traces.
+    pub interval_ns: u64,
+}
+
+impl Stream {
+    /// Sends all of them by OTLP/HTTP; the time that took, without that of making them.
+    pub fn send(self, port: u16) -> Duration {
+        let Self { shape, spans, start_ns, interval_ns } = self;
+        let requests = load::Requests::new(shape, spans, RECORDS_PER_REQUEST, start_ns, interval_ns);
+        let mut requests = requests.map(Bytes::from);
+        let mut taken = Duration::ZERO;
+        loop {
+            let ahead: Vec<Bytes> = requests.by_ref().take(REQUESTS_AHEAD).collect();
+            if ahead.is_empty() {
+                return taken;
+            }
+            let started = Instant::now();
+            let batch = Batch { signal: "traces", requests: &ahead, rate: None };
+            client::send(Protocol::Http, port, CONNECTIONS, &batch);
+            taken += started.elapsed();
+        }
+    }
+}
+
+/// The generated load of that name.
+pub fn shape(name: &str) -> Option<load::Shape> {
+    match name {
+        "a" => Some(load::Shape::A),
+        "b" => Some(load::Shape::B),
+        _ => None,
+    }
+}
+
+pub const fn spans_per_trace(shape: load::Shape) -> u64 {
+    match shape {
+        load::Shape::A => 10,
+        load::Shape::B => 12,
+    }
+}
+
 /// The load of that name; `records` counts for the generated ones.
 pub fn make(name: &str, records: usize) -> Load {
     let shape = match name {
-        "a" => load::Shape::A,
-        "b" => load::Shape::B,
         "logs" => return train_ticket("logs", "logs", Signal::Logs, "logRecords"),
         "metrics" => return train_ticket("metrics", "metrics", Signal::Metrics, "dataPoints"),
-        other => panic!("no load {other}; there are a, b, logs and metrics"),
+        name => shape(name).unwrap_or_else(|| panic!("no load {name}; there are a, b, logs and metrics")),
     };
     let requests = load::requests(shape, records, RECORDS_PER_REQUEST, now_ns());
     Load { signal: "traces", table: "spans", requests: requests.into_iter().map(Bytes::from).collect(), records }
@@ -57,7 +105,7 @@ pub fn probe(trace_id: &str) -> Vec<u8> {
         .encode_to_vec()
 }
 
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 

@@ -3,9 +3,14 @@
 //! `cargo bench -p orrery --bench ingest -- [a|b|logs|metrics]… [--grpc] [--spans N] [--dir PATH]` measures at full speed;
 //! `cargo bench -p orrery --bench ingest -- visible [a|b] [--rate SPANS_PER_S] [--seconds N]` measures how soon a span is
 //! found by SQL after its acknowledgement. `logs` and `metrics` are the TrainTicket day of `ORRERY_SHARED`.
+//! `cargo bench -p orrery --bench ingest -- lake [a|b]… [--spans N]` measures what an hour of 10 million spans costs to
+//! keep and to ask; `cargo bench -p orrery --bench ingest -- rules [--spans N] [--rules N] [--rounds N]` what alert rules
+//! cost beside ingest.
 
 mod client;
+mod lake;
 mod loads;
+mod rules;
 mod server;
 
 use std::path::PathBuf;
@@ -20,6 +25,8 @@ struct Options {
     loads: Vec<String>,
     protocol: Protocol,
     spans: usize,
+    rules: usize,
+    rounds: usize,
     dir: PathBuf,
     rate: f64,
     seconds: f64,
@@ -29,12 +36,14 @@ fn main() {
     let mut options = Options {
         loads: Vec::new(),
         protocol: Protocol::Http,
-        spans: 2_000_000,
+        spans: 0,
+        rules: 500,
+        rounds: 5,
         dir: std::env::current_dir().expect("a folder").join("target"),
         rate: 100_000.0,
         seconds: 30.0,
     };
-    let mut visible = false;
+    let mut measure = "ingest".to_owned();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
@@ -45,15 +54,27 @@ fn main() {
             "--rate" => options.rate = value().parse().expect("--rate takes a number"),
             "--seconds" => options.seconds = value().parse().expect("--seconds takes a number"),
             "--dir" => options.dir = value().into(),
-            "visible" => visible = true,
+            "--rules" => options.rules = value().parse().expect("--rules takes a number"),
+            "--rounds" => options.rounds = value().parse().expect("--rounds takes a number"),
+            "visible" | "lake" | "rules" => measure = arg,
             load => options.loads.push(load.to_owned()),
         }
     }
     if options.loads.is_empty() {
         options.loads = vec!["a".to_owned(), "b".to_owned()];
     }
+    if options.spans == 0 {
+        options.spans = if measure == "ingest" { 2_000_000 } else { 10_000_000 };
+    }
+    if measure == "rules" {
+        return rules::measure(&options);
+    }
     for load in &options.loads {
-        if visible { measure_visibility(&options, load) } else { measure_ingest(&options, load) }
+        match measure.as_str() {
+            "visible" => measure_visibility(&options, load),
+            "lake" => lake::measure(&options, loads::shape(load).expect("lake takes a and b")),
+            _ => measure_ingest(&options, load),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,20 +13,50 @@ pub struct Server {
     pub http: u16,
     pub otlp_http: u16,
     pub otlp_grpc: u16,
-    dir: PathBuf,
+    dir: Folder,
 }
 
-impl Server {
-    /// Starts the binary on free ports over an empty folder below `parent`, which should lie on a real disk.
-    pub fn start(parent: &Path) -> Self {
+/// A folder that goes with its last user.
+#[derive(Clone)]
+pub struct Folder(Arc<PathBuf>);
+
+impl Folder {
+    /// An empty one below `parent`, which should lie on a real disk.
+    pub fn new(parent: &Path) -> Self {
         let dir = parent.join(format!("orrery-bench-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).expect("the bench folder can be made");
+        Self(Arc::new(dir))
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.0) == 1 {
+            let _ = std::fs::remove_dir_all(&*self.0);
+        }
+    }
+}
+
+impl Server {
+    /// Starts the binary on free ports over an empty folder below `parent`.
+    pub fn start(parent: &Path) -> Self {
+        Self::start_in(&Folder::new(parent), &[])
+    }
+
+    /// Starts it over what the folder holds, with more flags.
+    pub fn start_in(dir: &Folder, flags: &[&str]) -> Self {
+        let dir = dir.clone();
         let [http, otlp_http, otlp_grpc] = [free_port(), free_port(), free_port()];
         let child = Command::new(env!("CARGO_BIN_EXE_orrery"))
             .args(["--http", &format!("127.0.0.1:{http}"), "--otlp-http", &format!("127.0.0.1:{otlp_http}")])
             .args(["--otlp-grpc", &format!("127.0.0.1:{otlp_grpc}"), "--data-dir"])
             .arg(dir.join("data"))
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).expect("the log can be made"))
             .spawn()
@@ -78,12 +109,24 @@ impl Server {
     }
 
     pub fn flush(&self) {
-        let flushed = Command::new(env!("CARGO_BIN_EXE_orrery"))
-            .args(["lake", "flush", "--endpoint", &self.url("")])
+        self.lake("flush");
+    }
+
+    /// What `GET` of a path of the API answers.
+    pub fn get(&self, path: &str) -> Value {
+        let mut response = ureq::get(self.url(path)).call().unwrap_or_else(|e| panic!("{path}: {e}"));
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().expect("an answer");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Runs `orrery lake VERB` and waits for its end.
+    pub fn lake(&self, verb: &str) {
+        let done = Command::new(env!("CARGO_BIN_EXE_orrery"))
+            .args(["lake", verb, "--endpoint", &self.url("")])
             .stdout(Stdio::null())
             .status()
-            .expect("orrery lake flush runs");
-        assert!(flushed.success(), "orrery lake flush failed");
+            .expect("orrery lake runs");
+        assert!(done.success(), "orrery lake {verb} failed");
     }
 
     /// The value of one sample of `/metrics`, labels included in `name` where it has some.
@@ -117,7 +160,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
