@@ -233,7 +233,6 @@ impl Store {
         self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let queued = Queued { shared: Arc::clone(&self.shared), bytes };
         let payload = compress_body(body).await?;
-        self.shared.space.take(payload.len());
         let (reply, outcome) = oneshot::channel();
         let entry = Entry {
             tenant: tenant.clone(),

@@ -77,9 +77,9 @@ async fn ingest_stops_at_the_floor_before_it_is_time_to_look_again() {
     let mut place = Place::new();
     place.config.floor_free_bytes = 1 << 20;
     place.config.free_space_every = Duration::from_secs(3600);
-    let store = place.open().await.unwrap();
-    let capacity = place.disk.used() + (1 << 20) + (256 << 10);
+    let capacity = 2 << 20;
     place.disk.set_capacity(capacity);
+    let store = place.open().await.unwrap();
     let refused = async {
         for id in 0.. {
             if let Err(error) = send(&store, id).await {

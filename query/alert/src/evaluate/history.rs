@@ -156,8 +156,8 @@ pub fn batch(rows: &[HistoryRow]) -> RecordBatch {
 fn maps<'a>(data_type: &DataType, rows: impl Iterator<Item = &'a Labels> + Clone) -> ArrayRef {
     let DataType::Map(entries, sorted) = data_type else { unreachable!("labels are a map") };
     let DataType::Struct(fields) = entries.data_type() else { unreachable!("a map's entries are a struct") };
-    let keys = StringArray::from_iter_values(rows.clone().flat_map(Labels::keys));
-    let values = StringArray::from_iter_values(rows.clone().flat_map(Labels::values));
+    let keys: StringArray = rows.clone().flat_map(Labels::keys).map(Some).collect();
+    let values: StringArray = rows.clone().flat_map(Labels::values).map(Some).collect();
     let pairs = StructArray::new(fields.clone(), vec![Arc::new(keys), Arc::new(values)], None);
     let offsets = OffsetBuffer::from_lengths(rows.map(Labels::len));
     Arc::new(MapArray::new(Arc::clone(entries), offsets, pairs, None, *sorted))
@@ -165,7 +165,7 @@ fn maps<'a>(data_type: &DataType, rows: impl Iterator<Item = &'a Labels> + Clone
 
 fn lists(data_type: &DataType, rows: &[HistoryRow]) -> ArrayRef {
     let DataType::List(element) = data_type else { unreachable!("trace ids are a list") };
-    let ids = StringArray::from_iter_values(rows.iter().flat_map(|row| &row.trace_ids));
+    let ids: StringArray = rows.iter().flat_map(|row| &row.trace_ids).map(Some).collect();
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.trace_ids.len()));
     Arc::new(ListArray::new(Arc::clone(element), offsets, Arc::new(ids), None))
 }
