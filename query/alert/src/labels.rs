@@ -92,14 +92,10 @@ mod tests {
 
     #[test]
     fn services_are_found_by_their_labels() {
-        let cases: [(&[(&str, &str)], Option<&str>); 4] = [
-            (&[("service_name", "cart")], Some("cart")),
-            (&[("service", "cart"), ("service_namespace", "shop")], Some("shop/cart")),
-            (&[("service_name", "a"), ("service", "b")], Some("a")),
-            (&[("namespace", "shop")], None),
-        ];
-        for (pairs, expected) in cases {
-            assert_eq!(service(&labels(pairs)).as_deref(), expected);
-        }
+        let of = |pairs: &[(&str, &str)]| service(&labels(pairs));
+        assert_eq!(of(&[("service_name", "cart")]).as_deref(), Some("cart"));
+        assert_eq!(of(&[("service", "cart"), ("service_namespace", "shop")]).as_deref(), Some("shop/cart"));
+        assert_eq!(of(&[("service_name", "a"), ("service", "b")]).as_deref(), Some("a"));
+        assert_eq!(of(&[("namespace", "shop")]), None);
     }
 }
