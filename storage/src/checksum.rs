@@ -334,6 +334,7 @@ mod tests {
             trace_filter: None,
             merged_from: None,
             checksums: sums.finish(),
+            layout: None,
         };
         (Arc::new(data), bytes)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use orrery_model::{SnapshotId, TableName, TenantId};
 
-use crate::{Checksums, FileFilter};
+use crate::{Checksums, FileFilter, FileLayout};
 
 /// One tenant's tables at one moment.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct DataFile {
     /// The ids of the first and the last of the files that flushes wrote and that this one was merged from; `None` for a
     /// flush's own. Of two files of one table and hour, all rows of the one with the smaller ids were received first.
     pub merged_from: Option<(i64, i64)>,
+    /// Where its attributes lie; `None` for a file of format version 3 and older.
+    pub layout: Option<Arc<FileLayout>>,
 }
 
 impl DataFile {

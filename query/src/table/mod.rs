@@ -1,6 +1,7 @@
 //! A table of the lake in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
 //! what a query's columns and conditions ask for; never decides which rows exist, the snapshot does.
 
+mod groups;
 mod keys;
 mod prune;
 mod reader;
@@ -38,6 +39,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{MetricBuilder, MetricType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
+use groups::Group;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{Scope, Table, TableName, table};
@@ -289,7 +291,8 @@ impl TableProvider for LakeTable {
         let partitions = state.config().target_partitions();
 
         let mut plans = Vec::new();
-        for (place, files) in self.known.keys.grouped(files, self.asked_keys(projection, filters)).await {
+        let asked = self.asked_keys(projection, filters);
+        for Group { place, files } in groups::grouped(files, &asked, &self.known.keys).await {
             match self.part(state, projection, filters, &self.values(&place))? {
                 Some(part) => {
                     if let Some(source) = self.files(state, &files, &part.needed, limit, &sought)? {

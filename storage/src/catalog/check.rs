@@ -24,17 +24,21 @@ pub(super) struct FileFacts {
     /// The trace filter's bytes.
     pub(super) filter: Option<Vec<u8>>,
     pub(super) checksums: Option<Checksums>,
+    /// The text of its layout.
+    pub(super) layout: Option<String>,
 }
 
 impl FileFacts {
     /// What [`FileFacts::read`] reads, of the live files of table `$1`; `$2` is the field id of `timestamp`.
     pub(super) const SELECT: &str = "
         SELECT f.data_file_id, f.path, f.record_count, f.file_size_bytes, f.footer_size, s.min_value, s.max_value, b.filter,
-               k.tail_offset, k.tail_crc, k.row_check
+               k.tail_offset, k.tail_crc, k.row_check, l.layout
         FROM ducklake_data_file f
         LEFT JOIN ducklake_file_column_stats s ON s.data_file_id = f.data_file_id AND s.column_id = $2
         LEFT JOIN orrery_trace_filter b ON b.data_file_id = f.data_file_id
         LEFT JOIN orrery_file_check k ON k.data_file_id = f.data_file_id
+        LEFT JOIN orrery_file_layout y ON y.data_file_id = f.data_file_id
+        LEFT JOIN orrery_layout l ON l.layout_id = y.layout_id
         WHERE f.table_id = $1 AND f.end_snapshot IS NULL ORDER BY f.data_file_id";
 
     /// A row, with the check that stands beside it.
@@ -55,6 +59,7 @@ impl FileFacts {
             max_timestamp: row.try_get(6)?,
             filter: row.try_get(7)?,
             checksums,
+            layout: row.try_get(11)?,
         };
         Ok((facts, row.try_get(10)?))
     }
@@ -73,6 +78,10 @@ impl FileFacts {
         sum.bytes(self.min_timestamp.as_ref().map(String::as_bytes));
         sum.bytes(self.max_timestamp.as_ref().map(String::as_bytes));
         sum.bytes(self.filter.as_deref());
+        // Files of older versions have none and keep their checks.
+        if let Some(layout) = &self.layout {
+            sum.bytes(Some(layout.as_bytes()));
+        }
         i64::from(sum.0)
     }
 

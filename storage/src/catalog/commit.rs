@@ -8,9 +8,10 @@ use sqlx::{Connection, Row, SqliteConnection};
 use super::check::{self, FileFacts};
 use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, create_schema, create_tables, field_id};
 use super::{Catalog, Head, database};
-use crate::TraceFilter;
 use crate::lake::LakeError;
+use crate::layout::layout_id;
 use crate::parquet::{ColumnRange, MIXED, WrittenFile, hour_of};
+use crate::{FileLayout, TraceFilter};
 
 /// As DuckLake writes the time of a snapshot, in UTC.
 pub(super) const SNAPSHOT_TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.6f+00";
@@ -232,8 +233,34 @@ pub(super) async fn insert_file(
         max_timestamp: Some(timestamp_text(file.max_timestamp_ns)),
         filter,
         checksums: file.checksums,
+        layout: insert_layout(connection, file_id, &file.layout).await?,
     };
     facts.insert(connection, file.tenant.as_str(), file.table).await
+}
+
+/// Says of a file where its attributes lie, and gives the text that says it; `None` where nothing is said.
+async fn insert_layout(
+    connection: &mut SqliteConnection,
+    file_id: i64,
+    layout: &FileLayout,
+) -> Result<Option<String>, sqlx::Error> {
+    let text = layout.to_text();
+    let id = layout_id(&text);
+    let known: Option<String> = sqlx::query_scalar("SELECT layout FROM orrery_layout WHERE layout_id = $1")
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match known {
+        Some(known) if known == text => {}
+        // Two texts of one hash: nothing is said by the second.
+        Some(_) => return Ok(None),
+        None => {
+            let insert = sqlx::query("INSERT INTO orrery_layout VALUES ($1, $2)");
+            insert.bind(id).bind(&text).execute(&mut *connection).await?;
+        }
+    }
+    sqlx::query("INSERT INTO orrery_file_layout VALUES ($1, $2)").bind(file_id).bind(id).execute(connection).await?;
+    Ok(Some(text))
 }
 
 /// The statistics of the columns that rule files out. A column without a row is one that DuckDB knows nothing of, and

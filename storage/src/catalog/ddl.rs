@@ -3,7 +3,7 @@
 
 /// The version of the whole format (catalog use, file names, Parquet layout, filters), see FORMAT.md. A catalog with a
 /// greater one is refused.
-pub(crate) const FORMAT_VERSION: i64 = 3;
+pub(crate) const FORMAT_VERSION: i64 = 4;
 
 /// <https://ducklake.select/docs/stable/specification/tables/overview>
 pub(crate) const DUCKLAKE: &str = r#"
@@ -61,4 +61,10 @@ CREATE TABLE orrery_file_check(data_file_id BIGINT PRIMARY KEY, tail_offset BIGI
 CREATE TABLE orrery_live_files(files BIGINT NOT NULL, check_sum BIGINT NOT NULL);
 INSERT INTO orrery_live_files VALUES (0, 0);
 CREATE TABLE orrery_writer_check(writer VARCHAR PRIMARY KEY, row_check BIGINT NOT NULL);
+";
+
+/// Where the attributes of data files lie ([`crate::FileLayout`]): files alike share one. Since version 4.
+pub(crate) const LAYOUTS: &str = "
+CREATE TABLE IF NOT EXISTS orrery_layout(layout_id BIGINT PRIMARY KEY, layout VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS orrery_file_layout(data_file_id BIGINT PRIMARY KEY, layout_id BIGINT NOT NULL);
 ";

@@ -15,7 +15,7 @@ use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, f
 use super::{Catalog, database};
 use crate::lake::{LakeError, LakeView};
 use crate::parquet::FileName;
-use crate::{DataFile, FileFilter};
+use crate::{DataFile, FileFilter, FileLayout};
 
 impl Catalog {
     /// Reads every tenant with its tables' ids.
@@ -107,6 +107,7 @@ impl Catalog {
                     .fetch(&mut *transaction);
                 let folder = data_path.join(tenant.as_str()).join(table.as_str());
                 let mut files = Vec::new();
+                let mut layouts = HashMap::new();
                 // One by one: the filters are checked, and not kept.
                 while let Some(row) = rows.try_next().await.map_err(&fail)? {
                     let (facts, check) = FileFacts::read(&row).map_err(database("read a data file"))?;
@@ -118,7 +119,7 @@ impl Catalog {
                         )));
                     }
                     total.add(found);
-                    files.push(Arc::new(data_file(facts, &folder)?));
+                    files.push(Arc::new(data_file(facts, &folder, &mut layouts)?));
                 }
                 drop(rows);
                 of_tenant[table.index()] = Arc::new(files);
@@ -157,12 +158,28 @@ pub(super) fn timestamp_id(name: TableName) -> i64 {
     field_id(table.schema.field(table.index_of("timestamp")))
 }
 
-fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
+/// Files alike share one layout.
+fn data_file(
+    facts: FileFacts,
+    folder: &Path,
+    layouts: &mut HashMap<String, Arc<FileLayout>>,
+) -> Result<DataFile, LakeError> {
     let id = facts.id;
     let time = |text: Option<&String>| -> Result<i64, LakeError> {
         text.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP_FORMAT).ok())
             .and_then(|time| time.and_utc().timestamp_nanos_opt())
             .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has no range of timestamps")))
+    };
+    let layout = match facts.layout {
+        None => None,
+        Some(text) => match layouts.get(&text) {
+            Some(layout) => Some(Arc::clone(layout)),
+            None => {
+                let layout = FileLayout::from_text(&text)
+                    .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has the layout {text}")))?;
+                Some(Arc::clone(layouts.entry(text).or_insert_with(|| Arc::new(layout))))
+            }
+        },
     };
     Ok(DataFile {
         id,
@@ -175,5 +192,6 @@ fn data_file(facts: FileFacts, folder: &Path) -> Result<DataFile, LakeError> {
         max_timestamp_ns: time(facts.max_timestamp.as_ref())?,
         trace_filter: facts.filter.map(|bytes| FileFilter::stored(&bytes)),
         checksums: facts.checksums,
+        layout,
     })
 }

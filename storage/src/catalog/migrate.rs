@@ -24,6 +24,8 @@ impl Catalog {
             let step = match from {
                 1 => add_alerts(&mut transaction, &mut change).await,
                 2 => add_checks(&mut transaction).await,
+                // Of files that are there already nothing is said.
+                3 => sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *transaction).await.map(drop),
                 _ => unreachable!("every version below the newest has a step"),
             };
             step.map_err(&fail)?;
@@ -63,6 +65,8 @@ async fn add_alerts(connection: &mut SqliteConnection, change: &mut Change) -> R
 /// have no sums.
 async fn add_checks(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(ddl::CHECKS).execute(&mut *connection).await?;
+    // Read with what is known of files, though nothing is known yet.
+    sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *connection).await?;
     let tables = sqlx::query(
         "SELECT t.table_id, s.schema_name, t.table_name FROM ducklake_table t
          JOIN ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL WHERE t.end_snapshot IS NULL",

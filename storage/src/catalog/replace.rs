@@ -157,6 +157,9 @@ impl Catalog {
              (SELECT data_file_id FROM ducklake_data_file WHERE end_snapshot <= $1)",
             "DELETE FROM orrery_file_check WHERE data_file_id IN
              (SELECT data_file_id FROM ducklake_data_file WHERE end_snapshot <= $1)",
+            "DELETE FROM orrery_file_layout WHERE data_file_id IN
+             (SELECT data_file_id FROM ducklake_data_file WHERE end_snapshot <= $1)",
+            "DELETE FROM orrery_layout WHERE layout_id NOT IN (SELECT layout_id FROM orrery_file_layout)",
             "DELETE FROM ducklake_data_file WHERE end_snapshot <= $1",
         ] {
             sqlx::query(statement).bind(oldest.0).execute(&mut *transaction).await.map_err(&fail)?;

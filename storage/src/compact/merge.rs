@@ -14,10 +14,10 @@ use super::input::{Input, Keys, Need, Opened, unreadable};
 use crate::fs::FileSystem;
 use crate::lake::{LakeError, Steps};
 use crate::parquet::{
-    FileName, Gather, ROW_GROUP_BYTES, StreamWriter, Streamed, WrittenFile, create_folders, io, merged_schema,
-    sync_folders,
+    FileName, Gather, ROW_GROUP_BYTES, StreamWriter, Streamed, WrittenFile, create_folders, io, keys_written,
+    merged_schema, sync_folders,
 };
-use crate::{DataFile, FileFilter, VerifiedFile};
+use crate::{DataFile, FileFilter, FileLayout, VerifiedFile};
 
 /// Rows of a batch that is read: more make the windows wider, and cost memory.
 const MAX_BATCH_ROWS: usize = 8_192;
@@ -73,6 +73,7 @@ impl Job {
             // One that cannot be deleted is an orphan.
             let _ = self.fs.unlink(&path);
         })?;
+        let layout = FileLayout { map_keys: keys_written(&path) };
         let written = WrittenFile {
             tenant: self.tenant,
             table: self.table,
@@ -86,6 +87,7 @@ impl Job {
             checksums: streamed.checksums,
             columns: streamed.columns,
             trace_filter: streamed.trace_filter,
+            layout,
         };
         Ok(Merged { written, files: self.files })
     }
@@ -264,6 +266,7 @@ fn verify(path: &Path, files: &[Arc<DataFile>], streamed: &Streamed) -> Result<(
         trace_filter: None,
         checksums: streamed.checksums,
         merged_from: None,
+        layout: None,
     });
     let file = VerifiedFile::open(&written).map_err(|error| unreadable(path)(error.into()))?;
     file.verify().map_err(|error| unreadable(path)(error.into()))?;

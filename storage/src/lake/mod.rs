@@ -272,6 +272,9 @@ fn is_referenced(file: &DataFile, data_path: &Path, referenced: &HashSet<String>
     relative.is_some_and(|path| referenced.contains(path))
 }
 
+/// How many of the last files a new one is compared with.
+const ALIKE: usize = 16;
+
 /// The files of a commit as readers see them.
 fn added(committed: &Committed, files: Vec<WrittenFile>) -> Vec<(TenantId, TableName, DataFile)> {
     let with_id = |(&id, file): (&i64, WrittenFile)| {
@@ -286,6 +289,7 @@ fn added(committed: &Committed, files: Vec<WrittenFile>) -> Vec<(TenantId, Table
             max_timestamp_ns: file.max_timestamp_ns,
             trace_filter: file.trace_filter.map(|filter| FileFilter::stored(&filter.to_bytes())),
             checksums: file.checksums,
+            layout: Some(Arc::new(file.layout)),
         };
         (file.tenant, file.table, data_file)
     };
@@ -303,9 +307,14 @@ fn edited(before: &LakeView, id: SnapshotId, removed: &[i64], added: Vec<(Tenant
             }
         }
     }
-    for (tenant, table, file) in added {
-        let tables = view.tables.entry(tenant).or_default();
-        Arc::make_mut(&mut tables[table.index()]).push(Arc::new(file));
+    for (tenant, table, mut file) in added {
+        let of_table = Arc::make_mut(&mut view.tables.entry(tenant).or_default()[table.index()]);
+        // The files of one stream are mostly alike, and share what is said of them.
+        let mut last = of_table.iter().rev().take(ALIKE).map(|other| &other.layout);
+        if let Some(layout) = last.find(|layout| **layout == file.layout) {
+            file.layout.clone_from(layout);
+        }
+        of_table.push(Arc::new(file));
     }
     view
 }

@@ -3,6 +3,7 @@
 
 mod encode;
 mod gather;
+mod map_keys;
 mod name;
 mod order;
 mod properties;
@@ -17,6 +18,8 @@ use arrow::array::RecordBatch;
 use orrery_model::{TableName, TenantId};
 
 pub(crate) use gather::Gather;
+pub(crate) use map_keys::keys_written;
+pub use map_keys::{MapKeys, map_keys};
 pub(crate) use name::{FileName, WRITER};
 pub(crate) use order::{MIXED, hour_of};
 pub(crate) use properties::{PAGE_ROWS, TRACE_ID_DICTIONARY_BYTES};
@@ -24,10 +27,10 @@ pub(crate) use received::merged_schema;
 pub use received::{RECEIVED, spans_received};
 pub(crate) use stream::{ROW_GROUP_BYTES, StreamWriter, Streamed};
 
-use crate::TraceFilter;
 use crate::checksum::Checksums;
 use crate::fs::{File, FileSystem};
 use crate::lake::{LakeError, SealedBatch};
+use crate::{FileLayout, TraceFilter};
 
 /// A file on stable storage that no snapshot names yet.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub(crate) struct WrittenFile {
     pub(crate) columns: Vec<ColumnStatistics>,
     pub(crate) trace_filter: Option<TraceFilter>,
     pub(crate) checksums: Option<Checksums>,
+    pub(crate) layout: FileLayout,
 }
 
 #[derive(Debug)]
@@ -130,6 +134,7 @@ fn write_groups(
             if unsynced.len() == MAX_UNSYNCED {
                 sync_files(&mut unsynced)?;
             }
+            let layout = FileLayout { map_keys: keys_written(&path) };
             files.push(WrittenFile {
                 tenant: tenant.clone(),
                 table,
@@ -143,6 +148,7 @@ fn write_groups(
                 columns: encoded.columns,
                 trace_filter: encoded.trace_filter,
                 checksums: encoded.checksums,
+                layout,
             });
         }
     }
