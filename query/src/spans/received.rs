@@ -115,6 +115,7 @@ mod tests {
             max_timestamp_ns: 0,
             trace_filter: None,
             checksums: None,
+            layout: None,
             merged_from,
         })
     }
