@@ -53,6 +53,16 @@ impl QueryError {
         self
     }
 
+    /// Says where in the SQL, from line and column 1 on, in the parser's own words; the innermost place is kept.
+    fn at(mut self, line: u64, column: u64) -> Self {
+        if let Self::BadRequest { message, .. } = &mut self
+            && !message.contains(" at Line: ")
+        {
+            *message += &format!(" at Line: {line}, Column: {column}");
+        }
+        self
+    }
+
     /// The stable word of [`orrery_api::ApiError::code`].
     pub const fn code(&self) -> &'static str {
         match self {
@@ -122,7 +132,11 @@ fn classify(error: &DataFusionError) -> QueryError {
         return QueryError::SpillFull;
     }
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
+        DataFusionError::Context(_, inner) => classify(inner),
+        DataFusionError::Diagnostic(diagnostic, inner) => match &diagnostic.span {
+            Some(span) => classify(inner).at(span.start.line, span.start.column),
+            None => classify(inner),
+        },
         DataFusionError::Shared(inner) => classify(inner),
         DataFusionError::Collection(all) => all.first().map_or_else(|| QueryError::internal("no error"), classify),
         DataFusionError::ResourcesExhausted(message) => QueryError::MemoryExceeded { message: first_line(message) },

@@ -35,6 +35,8 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usiz
     options.execution.skip_physical_aggregate_schema_check = true;
     // Strings are Utf8 in files and memory, so a CAST to VARCHAR must be too.
     options.sql_parser.map_string_types_to_utf8view = false;
+    // Errors say where.
+    options.sql_parser.collect_spans = true;
     let mut expr_planners = attributes::expr_planners();
     expr_planners.extend(SessionStateDefaults::default_expr_planners());
     let mut scalar_functions = SessionStateDefaults::default_scalar_functions();
@@ -64,7 +66,7 @@ pub(crate) async fn plan(context: &SessionContext, query: &str) -> Result<Logica
 /// Parses one statement, or says why it may not run.
 pub(crate) fn parse(state: &SessionState, query: &str) -> Result<Statement, QueryError> {
     let dialect = state.config_options().sql_parser.dialect;
-    let mut statement = state.sql_to_statement(query, &dialect)?;
+    let mut statement = state.sql_to_statement(query, &dialect).map_err(explain)?;
     check(&mut statement)?;
     Ok(statement)
 }
@@ -107,6 +109,9 @@ pub(crate) fn explain(error: datafusion::error::DataFusionError) -> QueryError {
     let text = error.to_string();
     if text.contains("table '") && text.contains("not found") {
         return error.with_hint("the tables are spans, logs, metrics and alerts; files and URLs cannot be read");
+    }
+    if text.contains("single SQL statement") {
+        return QueryError::bad_request("more than one statement; a query is one");
     }
     if text.contains("table function") {
         return error.with_hint("the table functions are generate_series and range; files and URLs cannot be read");

@@ -43,7 +43,10 @@ impl Files {
         let mut looked = BTreeMap::new();
         for (path, text) in texts {
             let before = self.0.remove(&path);
-            let hash = xxh3_64(text.as_deref().unwrap_or_else(String::as_str).as_bytes());
+            let hash = xxh3_64(match &text {
+                Ok(text) => text.as_bytes(),
+                Err(fault) => fault.message.as_bytes(),
+            });
             let looked_at = match before {
                 Some(before) if before.hash == Some(hash) => before,
                 before => {
@@ -65,7 +68,7 @@ impl Files {
 
 async fn load(
     path: &str,
-    text: Result<String, String>,
+    text: rules::find::Text,
     hash: u64,
     before: Option<Arc<Loaded>>,
     engine: &Arc<Engine>,
@@ -73,7 +76,7 @@ async fn load(
 ) -> Looked {
     let parsed = match text {
         Ok(text) => rules::file::parse(&text),
-        Err(why) => Err(vec![Fault::new(Position::default(), format!("it cannot be read: {why}"))]),
+        Err(fault) => Err(vec![fault]),
     };
     let checked = match parsed {
         Ok(file) => match engine.session_in(lane, &Identity::default()).await {

@@ -6,6 +6,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use arrow::error::ArrowError;
 use orrery_api::Labels;
+use orrery_query::formats::sql_type;
 use orrery_query::{Prepared, QueryError, Session};
 
 use super::file::{Rule, RuleFile};
@@ -76,7 +77,7 @@ pub async fn check_file(
     if faults.is_empty() { Ok(groups) } else { Err(Ok(faults)) }
 }
 
-/// The parser says where in the SQL it stopped; the planner does not, so the SQL as a whole is meant.
+/// The parser says where in the SQL it stopped, the planner often; else the SQL as a whole is meant.
 fn located(rule: &Rule, error: &QueryError) -> Fault {
     let message = error.to_string();
     let message = message.strip_prefix("sql parser error: ").unwrap_or(&message);
@@ -98,20 +99,21 @@ impl Shape {
             let (name, data_type) = (field.name().as_str(), field.data_type());
             match name {
                 "value" if data_type.is_numeric() || data_type.is_null() => value = Some(index),
-                "value" => return Err(format!("value is {data_type}, not a number")),
+                "value" => return Err(format!("value is {}, not a number", sql_type(data_type))),
                 "trace_id" | "trace_ids" if is_text(data_type) || is_list_of_text(data_type) => {
                     if trace_ids.replace(index).is_some() {
                         return Err("trace_id and trace_ids are one too many".to_owned());
                     }
                 }
                 "trace_id" | "trace_ids" => {
-                    return Err(format!("{name} is {data_type}, neither text nor a list of it"));
+                    return Err(format!("{name} is {}, neither text nor a list of it", sql_type(data_type)));
                 }
                 labels::ALERT_NAME => return Err(format!("the label {name} is the rule's own name")),
                 _ if !is_text(data_type) => {
                     return Err(format!(
-                        "the column {name} is {data_type}: columns are value, trace_id and texts, which are labels \
-                         (CAST({name} AS VARCHAR) makes one)"
+                        "the column {name} is {}: columns are value, trace_id and texts, which are labels \
+                         (CAST({name} AS VARCHAR) makes one)",
+                        sql_type(data_type)
                     ));
                 }
                 _ if !labels::is_name(name) => {
@@ -210,8 +212,8 @@ mod tests {
         }
         let bad = [
             (vec![field("service_name", text.clone())], "no column value"),
-            (vec![field("value", text.clone())], "value is Utf8, not a number"),
-            (vec![field("value", DataType::Boolean)], "value is Boolean"),
+            (vec![field("value", text.clone())], "value is VARCHAR, not a number"),
+            (vec![field("value", DataType::Boolean)], "value is BOOLEAN"),
             (vec![field("value", number.clone()), field("calls", number.clone())], "CAST(calls AS VARCHAR)"),
             (vec![field("value", number.clone()), field("attributes['http.route']", text.clone())], "add AS …"),
             (vec![field("value", number.clone()), field("alertname", text.clone())], "the rule's own name"),

@@ -18,7 +18,7 @@ pub struct Fields {
 pub struct Text {
     pub text: String,
     pub at: Position,
-    /// Whether the text's lines are the file's: of a literal block, which begins in the line after `at`.
+    /// Whether the text's lines are the file's: of a literal block, which begins at `at` or with blank lines above it.
     pub literal: bool,
 }
 

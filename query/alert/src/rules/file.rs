@@ -46,8 +46,9 @@ pub struct Rule {
     pub at: Position,
     pub alert: String,
     pub sql: Text,
-    /// Columns that a literal block is indented by; what an error within the SQL is moved by.
-    pub indent: u64,
+    /// The file's line of the SQL's first and how many columns its lines begin later there; `None` where the file folds
+    /// lines together.
+    pub sql_lines: Option<(u64, u64)>,
     pub window: Duration,
     pub hold: Duration,
     pub keep_firing_for: Duration,
@@ -69,14 +70,8 @@ impl Rule {
 
     /// Where a line and column (from 1) of the SQL are in the file.
     pub fn place_in_sql(&self, line: u64, column: u64) -> Position {
-        let Position { line: first, column: indent } = self.sql.at;
-        if self.sql.literal {
-            Position { line: first + line, column: self.indent + column }
-        } else if line == 1 && !self.sql.text.contains('\n') {
-            Position { line: first, column: indent + self.indent + column - 1 }
-        } else {
-            self.sql.at
-        }
+        self.sql_lines
+            .map_or(self.sql.at, |(first, indent)| Position { line: first + line - 1, column: indent + column })
     }
 }
 
@@ -183,8 +178,8 @@ fn rule(node: Node, shared: &[(String, Template)], file: &str) -> Result<Rule, F
     let mut labels: Vec<(String, Template)> =
         shared.iter().filter(|(name, _)| own.iter().all(|(own, _)| own != name)).cloned().collect();
     labels.extend(own);
-    let indent = indent_of(&sql, file);
-    Ok(Rule { at, alert: alert.text, indent, sql, window, hold, keep_firing_for, labels, annotations })
+    let sql_lines = lines_of(&sql, file);
+    Ok(Rule { at, alert: alert.text, sql_lines, sql, window, hold, keep_firing_for, labels, annotations })
 }
 
 fn templates(texts: Vec<(Key, Text)>, what: &str) -> Result<Vec<(String, Template)>, Fault> {
@@ -205,15 +200,50 @@ fn templates(texts: Vec<(Key, Text)>, what: &str) -> Result<Vec<(String, Templat
         .collect()
 }
 
-/// Of a literal block the blanks before its first line, of a quoted text 1 for the quote.
-fn indent_of(sql: &Text, file: &str) -> u64 {
-    let line = |n: u64| file.lines().nth(usize::try_from(n).unwrap_or(usize::MAX)).unwrap_or_default();
+/// Where the lines of a text are in the file: of a literal block all of them, else of a text that the line has as it is.
+/// `at` of a block is its first line that is not blank.
+fn lines_of(sql: &Text, file: &str) -> Option<(u64, u64)> {
+    let line = file.lines().nth(usize::try_from(sql.at.line - 1).ok()?)?;
+    let blanks = |line: &str| line.chars().take_while(|c| *c == ' ').count() as u64;
     if sql.literal {
-        let blank = |line: &&str| line.trim().is_empty();
-        let first = file.lines().skip(usize::try_from(sql.at.line).unwrap_or(usize::MAX)).find(|line| !blank(line));
-        first.map_or(0, |line| line.chars().take_while(|c| *c == ' ').count() as u64)
-    } else {
-        let first = line(sql.at.line - 1).chars().nth(usize::try_from(sql.at.column - 1).unwrap_or(usize::MAX));
-        u64::from(matches!(first, Some('"' | '\'')))
+        let above = sql.text.lines().take_while(|line| line.trim().is_empty()).count();
+        let indent = blanks(line).saturating_sub(blanks(sql.text.lines().nth(above)?));
+        return Some((sql.at.line - above as u64, indent));
+    }
+    let before = sql.at.column - 1;
+    let rest: String = line.chars().skip(usize::try_from(before).ok()?).collect();
+    let quote = u64::from(rest.starts_with(['"', '\'']));
+    let is_there = rest.get(usize::from(quote == 1)..)?.starts_with(&sql.text);
+    is_there.then_some((sql.at.line, before + quote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_the_sql_are_the_files() {
+        let cases = [
+            // Where the text begins, and where its second line, third column is.
+            ("sql: SELECT 1 AS value", (5, 14), None),
+            ("sql: \"SELECT 1 AS value\"", (5, 15), None),
+            ("sql: |\n          SELECT 1\n            AS value", (6, 11), Some((7, 13))),
+            ("sql: |-\n\n          SELECT 1\n            AS value", (6, 11), Some((7, 13))),
+            ("sql: |2\n            SELECT 1\n          AS value", (6, 11), Some((7, 13))),
+            // Folded: the beginning stands for the whole.
+            ("sql: >-\n          SELECT 1\n          AS value", (6, 11), Some((6, 11))),
+            ("sql: SELECT 1\n          AS value", (5, 14), Some((5, 14))),
+        ];
+        for (sql, first, second) in cases {
+            let text = format!("groups:\n  - name: g\n    rules:\n      - alert: A\n        {sql}\n");
+            let rule =
+                parse(&text).unwrap_or_else(|faults| panic!("{sql}: {faults:?}")).groups.remove(0).rules.remove(0);
+            let place = |line, column| {
+                let at = rule.place_in_sql(line, column);
+                (at.line, at.column)
+            };
+            assert_eq!(place(1, 1), first, "{sql}");
+            assert_eq!(second.map(|_| place(2, 3)), second, "{sql}");
+        }
     }
 }

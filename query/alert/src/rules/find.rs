@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::MAX_FILE_BYTES;
+use super::yaml::{Fault, Position};
 
 /// Files beyond this are not looked at, and that is said.
 pub const MAX_FILES: usize = 1_000;
@@ -17,7 +18,7 @@ pub struct Patterns {
 }
 
 /// A file's text, or why it cannot be read.
-pub type Text = Result<String, String>;
+pub type Text = Result<String, Fault>;
 
 impl Patterns {
     /// Refuses what is no pattern.
@@ -56,12 +57,21 @@ impl Patterns {
     }
 }
 
-fn text(path: &Path) -> Text {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+/// A rule file's text. Blocks.
+pub fn text(path: &Path) -> Text {
+    let fail = |error: std::io::Error| Fault::new(Position::default(), format!("it cannot be read: {error}"));
+    let size = std::fs::metadata(path).map_err(fail)?.len();
     if size > MAX_FILE_BYTES as u64 {
-        return Err(format!("{size} bytes; a rule file has at most {MAX_FILE_BYTES}"));
+        let message = format!("{size} bytes; a rule file has at most {MAX_FILE_BYTES}");
+        return Err(Fault::new(Position::default(), message));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    String::from_utf8(std::fs::read(path).map_err(fail)?).map_err(|error| {
+        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let last = good.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        Fault::new(Position { line: line as u64, column: column as u64 }, format!("not UTF-8: byte {:#04x}", bad[0]))
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +103,6 @@ mod tests {
         fs::write(&absolute, [0xff, 0xfe]).expect("a file");
         let absolute = absolute.display().to_string();
         let files = Patterns::new(&odd, std::slice::from_ref(&absolute)).expect("a pattern").read();
-        assert!(files[&absolute].as_ref().is_err_and(|why| why.contains("UTF-8")));
+        assert!(files[&absolute].as_ref().is_err_and(|why| why.message.contains("UTF-8")));
     }
 }

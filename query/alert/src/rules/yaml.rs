@@ -11,10 +11,17 @@ const MAX_NODES: usize = 200_000;
 const MAX_DEPTH: usize = 64;
 
 /// A place in a file; lines and columns from 1, columns in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: u64,
     pub column: u64,
+}
+
+/// The beginning of the file.
+impl Default for Position {
+    fn default() -> Self {
+        Self { line: 1, column: 1 }
+    }
 }
 
 /// What is wrong, and where.

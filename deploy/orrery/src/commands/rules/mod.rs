@@ -53,8 +53,8 @@ impl Bench {
 
     /// Reads and plans a rule file; `Err` within is what is wrong with it.
     fn plan(&self, path: &Path) -> Result<Result<Planned, Vec<Fault>>> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let file = match rules::file::parse(&text) {
+        let read = rules::find::text(path).map_err(|fault| vec![fault]);
+        let file = match read.and_then(|text| rules::file::parse(&text)) {
             Ok(file) => file,
             Err(faults) => return Ok(Err(faults)),
         };
