@@ -20,7 +20,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// The middleware.
 pub async fn gzip(request: Request, next: Next) -> Response {
-    let wanted = request.method() != Method::HEAD && accepts_gzip(request.headers());
+    let wanted = request.method() != Method::HEAD && takes(request.headers(), "gzip");
     let mut response = next.run(request).await;
     let known = response.body().size_hint().exact();
     if !is_text(response.headers()) || known.is_some_and(|bytes| bytes < MIN_BYTES) {
@@ -35,16 +35,16 @@ pub async fn gzip(request: Request, next: Next) -> Response {
     response.map(|body| compressed(body, known.is_none()))
 }
 
-/// Whether gzip is among the encodings that the client takes, `q=0` being its refusal.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// Whether an encoding is among those that the client takes, `q=0` being its refusal.
+pub fn takes(headers: &HeaderMap, encoding: &str) -> bool {
     let refused = |parameters: &str| {
         let quality = parameters.split(';').find_map(|p| p.trim().strip_prefix("q="));
         quality.is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q == 0.0))
     };
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|encoding| {
-        let (name, parameters) = encoding.trim().split_once(';').unwrap_or((encoding.trim(), ""));
-        name.trim().eq_ignore_ascii_case("gzip") && !refused(parameters)
+    values.flat_map(|value| value.split(',')).any(|item| {
+        let (name, parameters) = item.trim().split_once(';').unwrap_or((item.trim(), ""));
+        name.trim().eq_ignore_ascii_case(encoding) && !refused(parameters)
     })
 }
 

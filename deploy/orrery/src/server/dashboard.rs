@@ -5,11 +5,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode, Uri};
 use orrery_api::{ApiError, ErrorBody};
+
+use super::compress::takes;
 
 /// One embedded file.
 pub struct File {
@@ -103,22 +103,17 @@ fn send(file: &File, request: &HeaderMap) -> Response {
 
 /// The smallest form that the browser takes.
 fn choose(file: &File, request: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
-    let accepted = request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let takes = |name: &str| {
-        accepted.split(',').any(|item| {
-            let mut parts = item.split(';').map(str::trim);
-            parts.next() == Some(name) && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-        })
-    };
     match (file.brotli, file.gzip) {
-        (Some(brotli), _) if takes("br") => (Some("br"), brotli),
-        (_, Some(gzip)) if takes("gzip") => (Some("gzip"), gzip),
+        (Some(brotli), _) if takes(request, "br") => (Some("br"), brotli),
+        (_, Some(gzip)) if takes(request, "gzip") => (Some("gzip"), gzip),
         _ => (None, file.plain),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT_ENCODING;
+
     use super::*;
 
     #[test]
