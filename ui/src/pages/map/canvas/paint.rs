@@ -285,7 +285,8 @@ fn paint_node(context: &Context, node: &Node, scene: &Scene, palette: &Palette) 
     }
 }
 
-/// A bell and how many alerts fire, over the upper right corner of the node, of one size on screen at every zoom.
+/// A bell and how many alerts fire, at the upper right corner of the node and above its name, of one size on screen at every
+/// zoom.
 fn paint_firing(context: &Context, node: &Node, count: usize, urgent: bool, scale: f64, palette: &Palette) {
     let unit = (1.0 / scale).clamp(1.0, 3.0);
     let text = if scale < FIGURES { count.to_string() } else { format!("{count} firing") };
@@ -293,7 +294,7 @@ fn paint_firing(context: &Context, node: &Node, count: usize, urgent: bool, scal
     let width = context.measure_text(&text).map(|m| m.width()).unwrap_or(0.0) + 24.0 * unit;
     let (height, at) = (16.0 * unit, centre(node));
     let left = at.x + NODE_WIDTH / 2.0 - width + 6.0;
-    let middle = at.y - NODE_HEIGHT / 2.0;
+    let middle = at.y - NODE_HEIGHT / 2.0 - height / 2.0 + 3.0;
     context.set_fill_style_str(if urgent { &palette.error } else { &palette.warn });
     context.begin_path();
     // Radii are not negative, so the path is made; a text that cannot be drawn leaves a gap, no more.
