@@ -166,10 +166,18 @@ async fn bad_files_say_where_and_why() {
         ),
         // SQL.
         (rule("SELEC 1 AS value", ""), 5, 14, "sql of A: Expected"),
-        (rule("SELECT 1 AS value FROM spans WHERE (", ""), 5, 0, "sql of A: Expected"),
-        (rule("|\n          SELECT 1 AS value\n          FROM spans WHERE (", ""), 7, 0, "sql of A: Expected"),
-        (rule("SELECT value FROM spams", ""), 5, 14, "sql of A: table 'orrery.main.spams' not found (the tables are"),
-        (rule("\"SELECT nobody AS value FROM spans\"", ""), 5, 15, "sql of A: No field named nobody"),
+        (rule("SELECT 1 AS value FROM spans WHERE (", ""), 5, 50, "sql of A: Expected"),
+        (rule("|\n          SELECT 1 AS value\n          FROM spans WHERE (\n", ""), 7, 29, "sql of A: Expected"),
+        (rule("|\n          SELECT 1 AS value\n          FRM spans", ""), 7, 11, "sql of A: Expected"),
+        (
+            rule("|\n          SELECT\n            nobody AS value\n          FROM spans", ""),
+            7,
+            13,
+            "sql of A: No field named nobody",
+        ),
+        (rule("SELECT 1 AS value; SELECT 2 AS value", ""), 5, 14, "sql of A: more than one statement"),
+        (rule("SELECT value FROM spams", ""), 5, 32, "sql of A: table 'orrery.main.spams' not found (the tables are"),
+        (rule("\"SELECT nobody AS value FROM spans\"", ""), 5, 22, "sql of A: No field named nobody"),
         (rule("DROP TABLE spans", ""), 5, 14, "sql of A: DROP TABLE spans is refused: only queries run here"),
         (
             rule("SELECT 1 AS value WHERE now() > $begin", ""),
@@ -178,12 +186,12 @@ async fn bad_files_say_where_and_why() {
             "there is no parameter $begin; there is $start and $end",
         ),
         (rule("SELECT service_name FROM spans", ""), 5, 14, "sql of A: it gives no column value"),
-        (rule("SELECT service_name AS value FROM spans", ""), 5, 14, "sql of A: value is Utf8, not a number"),
+        (rule("SELECT service_name AS value FROM spans", ""), 5, 14, "sql of A: value is VARCHAR, not a number"),
         (
             rule("SELECT duration_ns, 1 AS value FROM spans", ""),
             5,
             14,
-            "the column duration_ns is Int64: columns are value, trace_id and texts, which are labels",
+            "the column duration_ns is BIGINT: columns are value, trace_id and texts, which are labels",
         ),
         (
             rule("SELECT attributes['http.route'], 1 AS value FROM spans", ""),
@@ -192,7 +200,7 @@ async fn bad_files_say_where_and_why() {
             "the column attributes['http.route'] has no name for a label",
         ),
         (rule("SELECT 'x' AS alertname, 1 AS value", ""), 5, 14, "the label alertname is the rule's own name"),
-        (rule("SELECT 1 AS value, 2 AS trace_id", ""), 5, 14, "trace_id is Int64, neither text nor a list of it"),
+        (rule("SELECT 1 AS value, 2 AS trace_id", ""), 5, 14, "trace_id is BIGINT, neither text nor a list of it"),
     ];
     let mut wrong = Vec::new();
     for (text, line, column, message) in cases {

@@ -86,9 +86,20 @@ fn located(rule: &Rule, error: &QueryError) -> Fault {
         None => (message, None),
     };
     let numbers = place.and_then(|(line, column)| Some((line.trim().parse().ok()?, column.trim().parse().ok()?)));
-    let (line, column) = numbers.unwrap_or((1, 1));
+    let (line, column) = match numbers {
+        Some(place) => place,
+        None if message.ends_with("found: EOF") => end_of(&rule.sql.text),
+        None => (1, 1),
+    };
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     Fault::new(rule.place_in_sql(line, column), format!("sql of {}: {message}{hint}", rule.alert))
+}
+
+/// The line and column behind the last character that is no blank.
+fn end_of(text: &str) -> (u64, u64) {
+    let text = text.trim_end();
+    let last = text.lines().last().unwrap_or_default();
+    (text.lines().count().max(1) as u64, last.chars().count() as u64 + 1)
 }
 
 impl Shape {

@@ -217,7 +217,7 @@ tests:
     #[test]
     fn bad_test_files_say_where() {
         let cases = [
-            ("", 0, "the file is empty"),
+            ("", 1, "the file is empty"),
             ("tests:\n  - input_series: [x]\n", 2, "input_series is not for sql rules; write input_rows"),
             ("tests:\n  - promql_expr_test: [x]\n", 2, "PromQL is not there yet"),
             (
