@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use orrery_model::{Identity, Signal, SystemClock, TenantId};
-use orrery_query::{Engine, QueryConfig};
-use orrery_storage::{Lake, SealedBatch, TableSnapshot};
+use orrery_query::{Engine, QueryConfig, SnapshotSource};
+use orrery_storage::{Lake, SealedBatch, Snapshot, TableSnapshot, TraceFilters};
 
 #[path = "../tests/fixture/mod.rs"]
 mod fixture;
@@ -23,14 +23,30 @@ const SPANS_OF_A_TRACE: usize = 10;
 const FLUSH_NS: i64 = 10_000_000_000;
 const RUNS: usize = 21;
 
+/// The files of a lake, with the filters of trace ids where they are: in its catalog.
+struct Files {
+    lake: Arc<Lake>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl SnapshotSource for Files {
+    fn snapshot(&self, _tenant: &TenantId) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
+        self.lake.trace_filters(cache_bytes)
+    }
+}
+
 fn main() {
     let files = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(5_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
         for files in [files * 2 / 5, files] {
             let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lookup-{files}"));
-            let lake = filled(&dir, files).await;
-            measure(&dir, lake, files).await;
+            let lake = Arc::new(filled(&dir, files).await);
+            measure(&dir, &lake, files).await;
         }
     });
 }
@@ -79,14 +95,15 @@ async fn filled(dir: &Path, files: usize) -> Lake {
     lake
 }
 
-async fn measure(dir: &Path, lake: Lake, files: usize) {
+async fn measure(dir: &Path, lake: &Arc<Lake>, files: usize) {
     let view = lake.view();
     let spans = TableSnapshot { files: view.files(&TenantId::default(), Signal::Spans), memory: Vec::new() };
     println!("{} files, {} rows", spans.files.len(), spans.files.iter().map(|file| file.rows).sum::<u64>());
     let snapshot = fixture::snapshot([spans, TableSnapshot::default(), TableSnapshot::default()]);
     let engine = || {
         let config = QueryConfig { temp_dir: dir.join("spill"), ..QueryConfig::default() };
-        Engine::new(Arc::new(fixture::Fixed(Arc::clone(&snapshot))), config, Arc::new(SystemClock)).expect("an engine")
+        let source = Files { lake: Arc::clone(lake), snapshot: Arc::clone(&snapshot) };
+        Engine::new(Arc::new(source), config, Arc::new(SystemClock)).expect("an engine")
     };
     let middle = START_NS + files as i64 / 2 * FLUSH_NS;
     let time = |ns: i64| format!("arrow_cast({ns}, 'Timestamp(Nanosecond, None)')");
@@ -121,5 +138,4 @@ async fn measure(dir: &Path, lake: Lake, files: usize) {
         times.sort_by(f64::total_cmp);
         println!("{name:26} {first:8.2} ms first, {:8.2} ms median  ({said})", times[times.len() / 2]);
     }
-    lake.close().await.expect("the lake closes");
 }
