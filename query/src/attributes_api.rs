@@ -1,5 +1,6 @@
-//! `GET /api/v1/attributes`: which keys the records of a window carry, how often, and their commonest values. Of a window
-//! with too many records a random sample is read, and the answer says so.
+//! `GET /api/v1/attributes`: which keys the records of a window carry, how often, of how many values and bytes, their
+//! commonest values, and where the keys live. Of a window with too many records a random sample is read, and the answer
+//! says so. Distinct values are counted one by one up to a bound, so that what is below it is exact.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use axum::Json;
 use axum::extract::State;
 use futures::StreamExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orrery_api::{AttributeKey, Attributes};
 use orrery_model::{Scope, Signal, ValueType, table};
 
@@ -20,7 +21,7 @@ use crate::{Engine, QueryError, Session};
 
 /// Records that are read before a sample is taken instead.
 const MAX_RECORDS: u64 = 200_000;
-/// Distinct values of one key that are counted; beyond them `cardinality` is this number.
+/// Distinct values of one key that are counted; beyond them `cardinality` is this number, and said not to be exact.
 const MAX_VALUES: usize = 20_000;
 /// Distinct keys that are counted.
 const MAX_KEYS: usize = 10_000;
@@ -65,8 +66,11 @@ pub async fn attributes(
 struct Seen {
     count: u64,
     types: Vec<&'static str>,
+    bytes: u64,
     in_column: bool,
     in_map: bool,
+    /// There are values that are not in `values`.
+    more: bool,
     values: HashMap<String, u64>,
 }
 
@@ -79,10 +83,13 @@ impl Seen {
             self.types.push(word);
         }
         let Some(value) = value else { return };
+        self.bytes += value.len() as u64;
         if let Some(n) = self.values.get_mut(value) {
             *n += 1;
         } else if self.values.len() < MAX_VALUES {
             self.values.insert(value.to_owned(), 1);
+        } else {
+            self.more = true;
         }
     }
 }
@@ -111,9 +118,21 @@ async fn count(
         }
     }
     let partial = sampled.then(|| format!("counted in a random sample of {read} of {total} records"));
-    let mut keys: Vec<AttributeKey> = seen.into_iter().map(|((scope, key), seen)| shown(scope, key, seen)).collect();
+    let learned = learned(session, signal);
+    let key = |((scope, key), seen): ((Scope, String), Seen)| {
+        let is_learned = learned.contains(&(scope, key.as_str()));
+        shown(scope, key, seen, is_learned)
+    };
+    let mut keys: Vec<AttributeKey> = seen.into_iter().map(key).collect();
     keys.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.key, &a.scope).cmp(&(&b.key, &b.scope))));
     Ok((keys, partial))
+}
+
+/// The keys that files of the table have learned columns of.
+fn learned(session: &Session, signal: Signal) -> HashSet<(Scope, &str)> {
+    let files = session.snapshot().table(signal).files.iter();
+    let layouts = files.filter_map(|file| file.layout.as_deref());
+    layouts.flat_map(|layout| &layout.learned).map(|column| (column.scope, column.key.as_str())).collect()
 }
 
 async fn records(session: &Session, signal: Signal, condition: &str) -> Result<u64, QueryError> {
@@ -169,10 +188,11 @@ fn map_of(batch: Columns<'_>, scope: Scope, seen: &mut HashMap<(Scope, String), 
     Ok(())
 }
 
-fn shown(scope: Scope, key: String, seen: Seen) -> AttributeKey {
+fn shown(scope: Scope, key: String, seen: Seen, is_learned: bool) -> AttributeKey {
     let place = match (seen.in_column, seen.in_map) {
         (true, true) => "both",
         (true, false) => "column",
+        _ if is_learned => "learned",
         _ => "map",
     };
     let cardinality = seen.values.len() as u64;
@@ -186,10 +206,15 @@ fn shown(scope: Scope, key: String, seen: Seen) -> AttributeKey {
     }
     let mut types: Vec<String> = seen.types.into_iter().map(str::to_owned).collect();
     types.sort_unstable();
-    let scope = match scope {
-        Scope::Resource => "resource",
-        Scope::Scope => "scope",
-        Scope::Item => "item",
-    };
-    AttributeKey { key, scope: scope.to_owned(), types, count: seen.count, cardinality, place: place.to_owned(), top }
+    AttributeKey {
+        key,
+        scope: scope.word().to_owned(),
+        types,
+        count: seen.count,
+        cardinality,
+        cardinality_exact: !seen.more,
+        bytes: seen.bytes,
+        place: place.to_owned(),
+        top,
+    }
 }

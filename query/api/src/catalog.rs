@@ -20,9 +20,15 @@ pub struct AttributeKey {
     pub types: Vec<String>,
     /// Records in the window that have the key.
     pub count: u64,
-    /// Distinct values.
+    /// Distinct values of the records that were counted.
     pub cardinality: u64,
-    /// `column`, `map` or `both`.
+    /// Whether `cardinality` is exact; else the key has more values than that.
+    pub cardinality_exact: bool,
+    /// Of the values as text, of the records that were counted.
+    pub bytes: u64,
+    /// Where it lives: `column`, one that the table has from the start; `learned`, one that the table has learned, in the
+    /// files that were written since (elsewhere, and for values of another type, in the map); `map`; `both`, a column from
+    /// the start and the map, for values of another type.
     pub place: String,
     /// The commonest values with their counts.
     pub top: Vec<(String, u64)>,

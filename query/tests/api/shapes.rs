@@ -248,6 +248,7 @@ async fn attributes_are_counted_with_their_values_and_places() {
         let tier = spans.attributes.iter().find(|a| a.key == "tier").expect("tier");
         assert_eq!((tier.count, tier.cardinality, tier.place.as_str(), tier.scope.as_str()), (2, 2, "map", "item"));
         assert_eq!(tier.top, [("gold".to_owned(), 1), ("silver".to_owned(), 1)]);
+        assert_eq!((tier.bytes, tier.cardinality_exact), (10, true));
         let version = spans.attributes.iter().find(|a| a.key == "service.version").expect("a column");
         assert_eq!((version.place.as_str(), version.scope.as_str()), ("column", "resource"));
         let logs: Attributes = world.get("attributes", &with(&[("signal", "logs"), ("key", "n")])).await;
