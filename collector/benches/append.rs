@@ -162,7 +162,7 @@ impl FlushTarget for Nowhere {
     }
 
     fn view(&self) -> Arc<LakeView> {
-        Arc::new(LakeView { id: SnapshotId(0), tables: HashMap::new() })
+        Arc::new(LakeView { id: SnapshotId(0), tables: HashMap::new(), learned: Arc::default() })
     }
 
     fn flush(&self, _: u64, through: u64, _: Vec<SealedBatch>) -> BoxFuture<'_, Result<Arc<LakeView>, BoxError>> {

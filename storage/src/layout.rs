@@ -1,7 +1,7 @@
-//! Where the attributes of a data file lie, as the catalog keeps it: which keys its maps hold. By it a query for a key
-//! passes over the maps, or leaves the file unopened. Files alike share one layout.
+//! Where the attributes of a data file lie, as the catalog keeps it: which keys its maps hold and which have a column in it.
+//! By it a query for a key reads a column, a map, both, or leaves the file unopened. Files alike share one layout.
 
-use orrery_model::Scope;
+use orrery_model::{LearnedColumn, Scope, ValueType};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,11 +11,17 @@ use crate::MapKeys;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileLayout {
     pub map_keys: MapKeys,
+    /// The learned columns that the file has, in the order of their field ids.
+    pub learned: Vec<LearnedColumn>,
 }
 
-/// As JSON: `{"resource":[],"item":["user.id"]}`; a map whose keys are not known is left out.
+/// As JSON: `{"columns":[[10000,"item","user.id","string"]],"resource":[],"item":["line"]}`; a map whose keys are not known
+/// is left out.
 #[derive(Serialize, Deserialize)]
 struct Stored {
+    /// Field id, scope, key and type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<(i32, String, String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,15 +40,25 @@ impl FileLayout {
     /// The text that the catalog keeps.
     pub(crate) fn to_text(&self) -> String {
         let [resource, scope, item] = self.map_keys.clone();
-        serde_json::to_string(&Stored { resource, scope, item }).expect("numbers and texts are JSON")
+        let column = |column: &LearnedColumn| {
+            let (scope, value_type) = (column.scope.word().to_owned(), column.value_type.word().to_owned());
+            (column.field_id, scope, column.key.clone(), value_type)
+        };
+        let columns = self.learned.iter().map(column).collect();
+        serde_json::to_string(&Stored { columns, resource, scope, item }).expect("numbers and texts are JSON")
     }
 
     /// The inverse of [`Self::to_text`]; `None` for another text.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let Stored { resource, scope, item } = serde_json::from_str(text).ok()?;
+        let Stored { columns, resource, scope, item } = serde_json::from_str(text).ok()?;
+        let column = |(field_id, scope, key, value_type): (i32, String, String, String)| {
+            let (scope, value_type) = (Scope::from_word(&scope)?, ValueType::from_word(&value_type)?);
+            Some(LearnedColumn { field_id, scope, key, value_type })
+        };
+        let learned = columns.into_iter().map(column).collect::<Option<_>>()?;
         let mut map_keys = [resource, scope, item];
         map_keys.iter_mut().flatten().for_each(|keys| keys.sort_unstable());
-        Some(Self { map_keys })
+        Some(Self { map_keys, learned })
     }
 }
 
@@ -58,18 +74,29 @@ mod tests {
     #[test]
     fn layouts_come_back_as_they_went() {
         let keys = |keys: &[&str]| Some(keys.iter().map(|k| (*k).to_owned()).collect());
-        for map_keys in [MapKeys::default(), [keys(&[]), None, keys(&["user.id", "x\"y"])]] {
-            let layout = FileLayout { map_keys };
+        let column =
+            |field_id, scope, key: &str, value_type| LearnedColumn { field_id, scope, key: key.to_owned(), value_type };
+        let learned = vec![
+            column(10_000, Scope::Item, "a'\"b", ValueType::Int),
+            column(10_007, Scope::Resource, "a", ValueType::String),
+        ];
+        for layout in [
+            FileLayout::default(),
+            FileLayout { map_keys: [keys(&[]), None, keys(&["user.id", "x\"y"])], learned: Vec::new() },
+            FileLayout { map_keys: MapKeys::default(), learned },
+        ] {
             let text = layout.to_text();
             assert_eq!(FileLayout::from_text(&text), Some(layout), "{text}");
         }
-        assert_eq!(FileLayout::from_text("[7"), None);
+        for text in ["[7", r#"{"columns":[[1,"item","k","decimal"]]}"#, r#"{"columns":[[1,"items","k","int"]]}"#] {
+            assert_eq!(FileLayout::from_text(text), None, "{text}");
+        }
     }
 
     #[test]
     fn a_key_is_lacking_only_where_all_keys_are_known() {
         let keys = vec!["b".to_owned(), "d".to_owned()];
-        let layout = FileLayout { map_keys: [Some(vec![]), None, Some(keys)] };
+        let layout = FileLayout { map_keys: [Some(vec![]), None, Some(keys)], learned: Vec::new() };
         for (scope, key, lacks) in [
             (Scope::Item, "b", false),
             (Scope::Item, "c", true),

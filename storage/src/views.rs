@@ -1,10 +1,10 @@
 //! The views `spans_full`, `logs_full` and `metrics_full` for readers that are not Orrery: the table with each scope's
-//! attributes put together again from the promoted columns and the map of the others. Text only; never runs it.
+//! attributes put together again from the promoted and the learned columns and the map of the others. Text only; never runs it.
 
 use std::fmt::Write as _;
 
 use orrery_model::attribute::{OLD_DEPLOYMENT_ENVIRONMENT, UNKNOWN_SERVICE};
-use orrery_model::{Promoted, Scope, Signal, Table, TenantId, ValueType};
+use orrery_model::{LearnedColumn, Promoted, Scope, Signal, Table, TenantId, ValueType};
 
 pub(crate) fn view_name(signal: Signal) -> &'static str {
     match signal {
@@ -14,15 +14,16 @@ pub(crate) fn view_name(signal: Signal) -> &'static str {
     }
 }
 
-/// The view in DuckDB's dialect. DuckDB puts the name under which the catalog is attached for `{DUCKLAKE_CATALOG}`.
-pub(crate) fn view_sql(table: &Table, tenant: &TenantId) -> String {
+/// The view of a table with its learned columns in DuckDB's dialect. DuckDB puts the name under which the catalog is attached for `{DUCKLAKE_CATALOG}`.
+pub(crate) fn view_sql(table: &Table, learned: &[LearnedColumn], tenant: &TenantId) -> String {
     let mut sql = String::from("SELECT *");
     for scope in [Scope::Item, Scope::Resource, Scope::Scope] {
-        let entries: Vec<String> = table
-            .promoted()
-            .filter(|(_, promoted)| promoted.scope == scope)
-            .map(|(_, promoted)| format!("{{'k': {}, 'v': {}}}", literal(promoted.key), sent_value(promoted)))
-            .collect();
+        let promoted = table.promoted().map(|(_, promoted)| promoted).filter(|promoted| promoted.scope == scope);
+        let promoted = promoted.map(|promoted| (promoted.key, sent_value(promoted)));
+        let learned = learned.iter().filter(|column| column.scope == scope);
+        let learned = learned.map(|column| (column.key.as_str(), text_of(&column.column_name(), column.value_type)));
+        let entry = |(key, value): (&str, String)| format!("{{'k': {}, 'v': {value}}}", literal(key));
+        let entries: Vec<String> = promoted.chain(learned).map(entry).collect();
         let others = identifier(scope.other_name());
         let whole = if entries.is_empty() {
             others
@@ -51,9 +52,13 @@ fn sent_value(promoted: &Promoted) -> String {
             types = identifier(Scope::Resource.types_name()),
             old = literal(OLD_DEPLOYMENT_ENVIRONMENT)
         ),
-        _ if promoted.value_type == ValueType::String => column,
-        _ => format!("CAST({column} AS VARCHAR)"),
+        _ => text_of(&promoted.column_name(), promoted.value_type),
     }
+}
+
+fn text_of(column: &str, value_type: ValueType) -> String {
+    let column = identifier(column);
+    if value_type == ValueType::String { column } else { format!("CAST({column} AS VARCHAR)") }
 }
 
 fn identifier(name: &str) -> String {

@@ -39,7 +39,7 @@ async fn the_catalog_says_which_keys_the_maps_of_a_file_hold() {
         (TableName::Logs, keys(&["line"])),
         (TableName::Metrics, keys(&[])),
     ] {
-        let expected = FileLayout { map_keys: [keys(&[]), keys(&[]), item] };
+        let expected = FileLayout { map_keys: [keys(&[]), keys(&[]), item], learned: Vec::new() };
         for files in [written.files(&TenantId::default(), table), view.files(&TenantId::default(), table)] {
             let first = files[0].layout.as_ref().expect("every file has a layout");
             assert_eq!(**first, expected, "{table}");
@@ -98,9 +98,12 @@ async fn a_catalog_of_version_3_gets_the_tables_and_its_next_file_a_layout() {
     Lake::open(dir.path()).await.expect("a new lake").close().await.expect("it closes");
     let url = format!("sqlite://{}", dir.path().join("catalog.sqlite").display());
     let mut connection = SqliteConnection::connect(&url).await.expect("the catalog");
-    for statement in
-        ["DROP TABLE orrery_layout", "DROP TABLE orrery_file_layout", "UPDATE orrery_format SET version = 3"]
-    {
+    for statement in [
+        "DROP TABLE orrery_layout",
+        "DROP TABLE orrery_file_layout",
+        "DROP TABLE orrery_retired_column",
+        "UPDATE orrery_format SET version = 3",
+    ] {
         sqlx::query(statement).execute(&mut connection).await.expect("the statement runs");
     }
     connection.close().await.expect("it closes");

@@ -131,6 +131,35 @@ pub enum LakeCommand {
     Flush(Target),
     /// What is stored, in memory and in files
     Status(Target),
+    /// Give an attribute key a column, in the files that are written from then on
+    Promote(PromoteFlags),
+    /// Put a key that was given a column back into the map, in the files that are written from then on
+    Demote(KeyFlags),
+    /// The keys that were given a column
+    Columns(Target),
+}
+
+/// An attribute key of a table.
+#[derive(Clone, Debug, Args)]
+pub struct KeyFlags {
+    /// The key as it is sent, such as user.id
+    pub key: String,
+    #[arg(long, default_value = "spans", value_parser = ["spans", "logs", "metrics"], value_name = "TABLE")]
+    pub table: String,
+    /// Where it is set [default: where it was in the last day]
+    #[arg(long, value_parser = ["item", "resource", "scope"], value_name = "SCOPE")]
+    pub scope: Option<String>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PromoteFlags {
+    #[command(flatten)]
+    pub key: KeyFlags,
+    /// The values that the column holds; others stay in the map [default: the type of the last day's values]
+    #[arg(long = "type", value_parser = ["string", "int"], value_name = "TYPE")]
+    pub value_type: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

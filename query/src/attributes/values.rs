@@ -10,9 +10,9 @@ use datafusion::logical_expr::expr::{Between, InList, Like};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TryCast, binary_expr, cast, lit, try_cast, when};
 use orrery_model::attribute::{OLD_DEPLOYMENT_ENVIRONMENT, UNKNOWN_SERVICE};
 use orrery_model::schema::map_type;
-use orrery_model::{Promoted, Scope, Table, ValueType};
+use orrery_model::{LearnedColumn, Promoted, Scope, Table, ValueType};
 
-use crate::functions::{attribute_map, map_get};
+use crate::functions::{attribute_map, map_get, stored_map};
 
 /// A column of a signal's table that is put together from stored ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ impl Virtual {
 pub(crate) trait Place {
     /// Whether no row's stored map of this scope has the key. `false` where that is not known.
     fn lacks(&self, scope: Scope, key: &str) -> bool;
+
+    /// The columns beyond the table's own that the place has for keys. What is there is not in the maps.
+    fn learned(&self) -> &[LearnedColumn] {
+        &[]
+    }
 }
 
 /// A place of which nothing is known: memory.
@@ -59,7 +64,7 @@ struct Homes {
     map: Option<Expr>,
 }
 
-/// A promoted column as the home of its key's value.
+/// A key's column as the home of its key's value.
 struct Home {
     /// The value, NULL where the column does not hold it.
     value: Expr,
@@ -124,9 +129,7 @@ impl Values<'_> {
                 None => match self.virtual_of(&e) {
                     Some(column) => Transformed::new(self.value(column), true, TreeNodeRecursion::Jump),
                     None => match e {
-                        Expr::Column(c) if c.relation.is_some() => {
-                            Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))
-                        }
+                        Expr::Column(c) => Transformed::new(self.stored_column(&c.name), true, TreeNodeRecursion::Jump),
                         other => Transformed::no(other),
                     },
                 },
@@ -135,20 +138,48 @@ impl Values<'_> {
         Ok(only_true(split.data))
     }
 
-    fn whole(&self, scope: Scope) -> Expr {
-        let columns: Vec<_> = self
-            .table
-            .promoted()
-            .filter(|(_, p)| p.scope == scope)
-            .map(|(_, p)| (p.key, self.home(p).text()))
+    /// A column of the table. A map of other attributes, and that of their types, is as if nothing had been learned: where
+    /// a key lies is nobody's concern above.
+    pub fn stored_column(&self, name: &str) -> Expr {
+        let column = stored(name);
+        let Some(scope) = Scope::ALL.into_iter().find(|s| [s.other_name(), s.types_name()].contains(&name)) else {
+            return column;
+        };
+        let is_types = scope.types_name() == name;
+        let learned: Vec<_> = self
+            .learned(scope)
+            .filter(|c| !is_types || c.value_type != ValueType::String)
+            .map(|c| {
+                let home = Home::of(stored(&c.column_name()), c.value_type);
+                let value = if is_types {
+                    when(home.present, lit(c.value_type.word())).end().expect("a case of one branch is complete")
+                } else {
+                    home.text()
+                };
+                (c.key.clone(), value)
+            })
             .collect();
-        attribute_map(stored(scope.other_name()), columns)
+        if learned.is_empty() { column } else { stored_map(column, learned) }
+    }
+
+    fn learned(&self, scope: Scope) -> impl Iterator<Item = &LearnedColumn> {
+        self.place.learned().iter().filter(move |column| column.scope == scope)
+    }
+
+    fn whole(&self, scope: Scope) -> Expr {
+        let promoted = self.table.promoted().map(|(_, p)| p).filter(|p| p.scope == scope);
+        let promoted = promoted.map(|p| (p.key.to_owned(), self.home(p).text()));
+        let learned = self.learned(scope);
+        let learned = learned.map(|c| (c.key.clone(), Home::of(stored(&c.column_name()), c.value_type).text()));
+        attribute_map(stored(scope.other_name()), promoted.chain(learned))
     }
 
     fn homes(&self, scope: Scope, key: &str) -> Homes {
         let promoted = self.table.promoted().map(|(_, p)| p).find(|p| p.scope == scope && p.key == key);
         let map = (!self.place.lacks(scope, key)).then(|| map_get(stored(scope.other_name()), lit(key)));
-        Homes { column: promoted.map(|p| self.home(p)), map }
+        let learned = || self.learned(scope).find(|c| c.key == key);
+        let learned = || learned().map(|c| Home::of(stored(&c.column_name()), c.value_type));
+        Homes { column: promoted.map(|p| self.home(p)).or_else(learned), map }
     }
 
     fn home(&self, promoted: &Promoted) -> Home {

@@ -10,11 +10,12 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 
 /// All of them.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP), Arc::new(has_word::HasWord::udf())]
+    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP), Arc::clone(&STORED_MAP), Arc::new(has_word::HasWord::udf())]
 }
 
 static MAP_GET: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(map_get::MapGet::udf()));
-static ATTRIBUTE_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::udf()));
+static ATTRIBUTE_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::whole()));
+static STORED_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::stored()));
 
 /// `map['key']`.
 pub(crate) fn map_get(map: Expr, key: Expr) -> Expr {
@@ -22,7 +23,16 @@ pub(crate) fn map_get(map: Expr, key: Expr) -> Expr {
 }
 
 /// `map` with the values of columns, as text, under their keys.
-pub(crate) fn attribute_map(map: Expr, columns: Vec<(&'static str, Expr)>) -> Expr {
+pub(crate) fn attribute_map(map: Expr, columns: impl IntoIterator<Item = (String, Expr)>) -> Expr {
+    ATTRIBUTE_MAP.call(map_and_columns(map, columns))
+}
+
+/// The same, of the very type of `map`.
+pub(crate) fn stored_map(map: Expr, columns: impl IntoIterator<Item = (String, Expr)>) -> Expr {
+    STORED_MAP.call(map_and_columns(map, columns))
+}
+
+fn map_and_columns(map: Expr, columns: impl IntoIterator<Item = (String, Expr)>) -> Vec<Expr> {
     let pairs = columns.into_iter().flat_map(|(key, value)| [lit(key), value]);
-    ATTRIBUTE_MAP.call(std::iter::once(map).chain(pairs).collect())
+    std::iter::once(map).chain(pairs).collect()
 }

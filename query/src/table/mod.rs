@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
 use datafusion::common::stats::Precision;
-use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
@@ -39,10 +39,10 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{MetricBuilder, MetricType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
-use groups::Group;
+use groups::{Asked, Group};
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use orrery_model::{Scope, Table, TableName, table};
+use orrery_model::{LearnedColumn, Scope, Table, TableName, table};
 use orrery_storage::{DataFile, TableSnapshot, TraceFilters, spans_received};
 use reader::VerifiedReaders;
 use receipt::{FilesLeftOut, Means};
@@ -120,12 +120,15 @@ impl LakeTable {
         Values { table: self.table, virtuals: &self.virtuals, place }
     }
 
-    /// The keys of stored maps that a query's columns and conditions ask for.
-    fn asked_keys(&self, projection: &[usize], filters: &[Expr]) -> Vec<(Scope, String)> {
-        let projected = projection.iter().filter_map(|&index| self.virtuals.get(index.checked_sub(self.stored())?));
-        let names: Vec<_> = filters.iter().flat_map(Expr::column_refs).collect();
-        let tested = self.virtuals.iter().filter(|v| names.iter().any(|c| &c.name == v.field().name()));
-        map_keys(&projected.chain(tested).collect::<Vec<_>>())
+    /// The attributes that a query's columns and conditions ask for.
+    fn asked(&self, projection: &[usize], filters: &[Expr]) -> Asked {
+        let tested: Vec<_> = filters.iter().flat_map(Expr::column_refs).map(|c| c.name.as_str()).collect();
+        let projected: Vec<_> = projection.iter().map(|&index| self.schema.field(index).name().as_str()).collect();
+        let is_asked = |name: &str| tested.contains(&name) || projected.contains(&name);
+        let virtuals: Vec<_> = self.virtuals.iter().filter(|v| is_asked(v.field().name())).collect();
+        let maps = Scope::ALL
+            .map(|scope| [scope.map_name(), scope.other_name(), scope.types_name()].into_iter().any(is_asked));
+        Asked { keys: map_keys(&virtuals), maps }
     }
 
     /// What to read and to compute of one place; `None` where no row of it can be in.
@@ -146,18 +149,21 @@ impl LakeTable {
         let outputs: Vec<Expr> = projection
             .iter()
             .map(|&index| match index.checked_sub(self.stored()) {
-                None => Expr::Column(Column::new_unqualified(self.schema.field(index).name())),
+                None => values.stored_column(self.schema.field(index).name()),
                 Some(position) => values.value(&self.virtuals[position]),
             })
             .collect();
-        let mut needed = vec![false; self.stored()];
+        let schema = with_learned(&self.table.schema, values.place.learned());
+        let mut needed = vec![false; schema.fields().len()];
         for column in outputs.iter().chain(&conditions).flat_map(Expr::column_refs) {
-            needed[self.table.schema.index_of(&column.name)?] = true;
+            needed[schema.index_of(&column.name)?] = true;
         }
-        let needed: Vec<usize> = (0..self.stored()).filter(|&i| needed[i]).collect();
-        let input = DFSchema::try_from(self.table.schema.project(&needed)?)?;
+        let needed: Vec<usize> = (0..needed.len()).filter(|&i| needed[i]).collect();
+        let input = DFSchema::try_from(schema.project(&needed)?)?;
         let predicate = conjunction(conditions).map(|expr| state.create_physical_expr(expr, &input)).transpose()?;
-        let outputs = if projection == needed {
+        let is_stored = |(output, &index): (&Expr, &usize)| matches!(output, Expr::Column(column) if &column.name == self.schema.field(index).name());
+        let as_stored = outputs.iter().zip(projection).all(is_stored);
+        let outputs = if projection == needed && as_stored {
             None
         } else {
             let named = outputs.into_iter().zip(projection).map(|(expr, &index)| {
@@ -165,7 +171,7 @@ impl LakeTable {
             });
             Some(named.collect::<Result<Vec<_>>>()?)
         };
-        Ok(Some(Part { needed, predicate, outputs }))
+        Ok(Some(Part { schema, needed, predicate, outputs }))
     }
 
     fn memory(&self, needed: &[usize], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -182,7 +188,7 @@ impl LakeTable {
         &self,
         state: &dyn Session,
         files: &[Arc<DataFile>],
-        needed: &[usize],
+        part: &Part,
         limit: Option<usize>,
         sought: &Sought,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -197,7 +203,7 @@ impl LakeTable {
             global: state.config_options().execution.parquet.clone(),
             ..Default::default()
         };
-        let source = ParquetSource::new(Arc::clone(&self.table.schema))
+        let source = ParquetSource::new(Arc::clone(&part.schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::clone(&reader));
         let source: Arc<dyn FileSource> = Arc::new(source);
@@ -212,8 +218,8 @@ impl LakeTable {
         let groups = FileGroup::new(listed).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
-            .with_statistics(self.statistics_of(files))
-            .with_projection_indices(Some(needed.to_vec()))?
+            .with_statistics(self.statistics_of(files, part.schema.fields().len()))
+            .with_projection_indices(Some(part.needed.clone()))?
             .with_limit(limit)
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
@@ -229,19 +235,23 @@ impl LakeTable {
             e_tag: None,
             version: None,
         };
-        let mut listed = PartitionedFile::new_from_meta(meta)
-            .with_statistics(Arc::new(self.statistics_of(std::slice::from_ref(file))));
+        // Nothing is known of the columns behind the time; of thousands of files, unknowns are what planning would make.
+        let statistics = self.statistics_of(std::slice::from_ref(file), self.table.index_of("timestamp") + 1);
+        let mut listed = PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics));
         listed.extensions.insert_arc(Arc::clone(file));
         Ok(listed)
     }
 
-    /// Exact rows, and exact ends of `timestamp`: what answers `count(*)` and `max(timestamp)` unread.
-    fn statistics_of(&self, files: &[Arc<DataFile>]) -> Statistics {
-        let mut statistics = Statistics::new_unknown(&self.table.schema);
+    /// Exact rows, and exact ends of `timestamp`: what answers `count(*)` and `max(timestamp)` unread. Of so many of the
+    /// first columns.
+    fn statistics_of(&self, files: &[Arc<DataFile>], columns: usize) -> Statistics {
         let rows: u64 = files.iter().map(|f| f.rows).sum();
         let bytes: u64 = files.iter().map(|f| f.size_bytes).sum();
-        statistics.num_rows = Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
-        statistics.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let mut statistics = Statistics {
+            num_rows: Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX)),
+            total_byte_size: Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            column_statistics: vec![ColumnStatistics::new_unknown(); columns],
+        };
         let time = |ns: Option<i64>| {
             ns.map_or(Precision::Absent, |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), None)))
         };
@@ -291,11 +301,11 @@ impl TableProvider for LakeTable {
         let partitions = state.config().target_partitions();
 
         let mut plans = Vec::new();
-        let asked = self.asked_keys(projection, filters);
+        let asked = self.asked(projection, filters);
         for Group { place, files } in groups::grouped(files, &asked, &self.known.keys).await {
             match self.part(state, projection, filters, &self.values(&place))? {
                 Some(part) => {
-                    if let Some(source) = self.files(state, &files, &part.needed, limit, &sought)? {
+                    if let Some(source) = self.files(state, &files, &part, limit, &sought)? {
                         plans.push(part.over(source)?);
                     }
                 }
@@ -320,7 +330,9 @@ impl TableProvider for LakeTable {
 
 /// What is read and computed of one place.
 struct Part {
-    /// Stored columns to read.
+    /// The columns that are stored there.
+    schema: SchemaRef,
+    /// Those of them to read.
     needed: Vec<usize>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
     /// The projected columns over the needed ones, `None` where they are the same.
@@ -353,6 +365,15 @@ fn count(plan: &Arc<dyn ExecutionPlan>, left_out: &FilesLeftOut) {
             MetricBuilder::new(&metrics).with_type(MetricType::Summary).global_counter(means.metric()).add(files);
         }
     }
+}
+
+/// The columns of files that have learned some: their order is the scan's own, files are read by name.
+fn with_learned(schema: &SchemaRef, learned: &[LearnedColumn]) -> SchemaRef {
+    if learned.is_empty() {
+        return Arc::clone(schema);
+    }
+    let learned = learned.iter().map(|column| Arc::new(column.field()));
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain(learned).collect::<Vec<_>>()))
 }
 
 fn schema_of(table: &Table, virtuals: &[Virtual]) -> SchemaRef {

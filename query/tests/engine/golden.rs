@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::fixture::{self, Placement};
+use crate::learned;
 use futures::StreamExt;
 use orrery_model::Identity;
 use orrery_query::{Engine, QueryError};
@@ -62,13 +63,13 @@ async fn golden_sql_gives_the_same_rows_in_every_placement() {
         }
     }
     let mut failures = Vec::new();
-    for placement in Placement::ALL {
-        let (engine, _folder) = fixture::engine(placement);
+    let placed = Placement::ALL.map(|placement| (format!("{placement:?}"), fixture::engine(placement)));
+    for (placement, (engine, _folder)) in placed.into_iter().chain(learned::engines().await) {
         for file in files() {
             let mut runner = sqllogictest::Runner::new(|| async { Ok(Database(engine.clone())) });
             for record in sqllogictest::parse_file::<DefaultColumnType>(&file).expect("a well-formed file") {
                 if let Err(error) = runner.run_async(record).await {
-                    failures.push(format!("{placement:?}: {error}"));
+                    failures.push(format!("{placement}: {error}"));
                 }
             }
         }

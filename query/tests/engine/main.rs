@@ -6,6 +6,7 @@ mod fixture;
 mod answers;
 mod files;
 mod golden;
+mod learned;
 mod limits;
 mod parameters;
 mod sandbox;

@@ -17,6 +17,19 @@ pub enum Scope {
 impl Scope {
     pub const ALL: [Self; 3] = [Self::Resource, Self::Scope, Self::Item];
 
+    /// As the API and the command line name it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Scope => "scope",
+            Self::Item => "item",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    }
+
     /// The map as SQL names it, whole: `attributes['k']`. No file holds it.
     pub const fn map_name(self) -> &'static str {
         match self {
@@ -46,7 +59,7 @@ impl Scope {
 }
 
 /// The type an OTLP `AnyValue` had, as stored in the type maps. A value without an entry there is a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ValueType {
     String,
     Bool,

@@ -3,6 +3,7 @@
 pub mod attribute;
 pub mod clock;
 pub mod id;
+pub mod learned;
 pub mod otlp;
 pub mod schema;
 mod table_name;
@@ -10,6 +11,7 @@ mod table_name;
 pub use attribute::{PROMOTED, Promoted, Scope, ValueType};
 pub use clock::{Clock, SystemClock};
 pub use id::{Identity, Role, SnapshotId, TenantId};
+pub use learned::LearnedColumn;
 pub use schema::{Column, Table, table};
 pub use table_name::TableName;
 

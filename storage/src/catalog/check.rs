@@ -165,6 +165,14 @@ pub(super) async fn writer(connection: &mut SqliteConnection, name: &str) -> Res
     }
 }
 
+/// Refuses a writer whose epoch is over.
+pub(super) async fn own_epoch(connection: &mut SqliteConnection, name: &str, epoch: u64) -> Result<(), LakeError> {
+    match writer(connection, name).await? {
+        Some((found, _)) if found == epoch.cast_signed() => Ok(()),
+        _ => Err(LakeError::Fenced { writer: name.to_owned(), epoch }),
+    }
+}
+
 /// Writes a writer's epoch and watermark.
 pub(super) async fn set_writer(
     connection: &mut SqliteConnection,

@@ -63,8 +63,10 @@ INSERT INTO orrery_live_files VALUES (0, 0);
 CREATE TABLE orrery_writer_check(writer VARCHAR PRIMARY KEY, row_check BIGINT NOT NULL);
 ";
 
-/// Where the attributes of data files lie ([`crate::FileLayout`]): files alike share one. Since version 4.
+/// Where the attributes of data files lie ([`crate::FileLayout`]): files alike share one. And which of the columns that
+/// tables have learned no new file gets. Since version 4.
 pub(crate) const LAYOUTS: &str = "
 CREATE TABLE IF NOT EXISTS orrery_layout(layout_id BIGINT PRIMARY KEY, layout VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS orrery_file_layout(data_file_id BIGINT PRIMARY KEY, layout_id BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS orrery_retired_column(table_id BIGINT NOT NULL, column_id BIGINT NOT NULL, PRIMARY KEY (table_id, column_id));
 ";

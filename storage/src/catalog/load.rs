@@ -1,12 +1,14 @@
 //! Reading the catalog: the tables of the tenants, checked against the model, and the live data files. Never changes it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use chrono::NaiveDateTime;
 use futures::TryStreamExt;
-use orrery_model::{SnapshotId, TableName, TenantId, table};
+use orrery_model::learned::FIRST_FIELD_ID;
+use orrery_model::{LearnedColumn, SnapshotId, TableName, TenantId, table};
 use sqlx::{Connection, Row};
 
 use super::check::{FileFacts, Total, damaged};
@@ -15,7 +17,7 @@ use super::tables::{TIMESTAMP_FORMAT, TableIds, TenantTables, catalog_columns, f
 use super::{Catalog, database};
 use crate::lake::{LakeError, LakeView};
 use crate::parquet::FileName;
-use crate::{DataFile, FileFilter, FileLayout};
+use crate::{DataFile, FileFilter, FileLayout, Learned, LearnedColumns};
 
 impl Catalog {
     /// Reads every tenant with its tables' ids.
@@ -43,9 +45,11 @@ impl Catalog {
             let Ok(tenant) = TenantId::new(&tenant) else { continue };
             let ids =
                 TableIds { table_id: row.try_get(2).map_err(&fail)?, partition_id: row.try_get(3).map_err(&fail)? };
-            self.check_columns(&tenant, table, ids.table_id).await?;
+            let learned = self.check_columns(&tenant, table, ids.table_id).await?;
             *found.entry(tenant.clone()).or_insert(0) += 1;
-            tenants.entry(tenant).or_default().tables[table.index()] = ids;
+            let of_tenant = tenants.entry(tenant).or_default();
+            of_tenant.tables[table.index()] = ids;
+            of_tenant.learned[table.index()] = Arc::new(learned);
         }
         match found.into_iter().find(|(_, tables)| *tables != TableName::COUNT) {
             Some((tenant, _)) => Err(LakeError::Corrupt(format!("tenant {tenant} does not have all its tables"))),
@@ -53,12 +57,19 @@ impl Catalog {
         }
     }
 
-    /// Refuses a table whose columns are not those that this Orrery writes.
-    async fn check_columns(&mut self, tenant: &TenantId, name: TableName, table_id: i64) -> Result<(), LakeError> {
+    /// Refuses a table whose columns are not those that this Orrery writes and behind them some that it has learned, which
+    /// it gives.
+    async fn check_columns(
+        &mut self,
+        tenant: &TenantId,
+        name: TableName,
+        table_id: i64,
+    ) -> Result<LearnedColumns, LakeError> {
         let fail = database("read the columns");
         let rows = sqlx::query(
-            "SELECT column_id, column_name, column_type, nulls_allowed FROM ducklake_column
-             WHERE table_id = $1 AND end_snapshot IS NULL ORDER BY column_id",
+            "SELECT column_id, column_name, column_type, nulls_allowed,
+             EXISTS (SELECT 1 FROM orrery_retired_column r WHERE r.table_id = $1 AND r.column_id = c.column_id)
+             FROM ducklake_column c WHERE table_id = $1 AND end_snapshot IS NULL ORDER BY column_id",
         )
         .bind(table_id)
         .fetch_all(&mut self.connection)
@@ -83,10 +94,35 @@ impl Catalog {
                 return Err(mismatch(&column.name));
             }
         }
-        match rows.get(expected.len()) {
-            Some(row) => Err(mismatch(&row.try_get::<String, _>(1).map_err(&fail)?)),
-            None => Ok(()),
+        let (mut learned, mut retired) = (Vec::new(), BTreeSet::new());
+        for row in &rows[expected.len()..] {
+            let (id, column, is_retired): (i64, String, bool) =
+                (row.try_get(0).map_err(&fail)?, row.try_get(1).map_err(&fail)?, row.try_get(4).map_err(&fail)?);
+            let data_type = match row.try_get::<&str, _>(2).map_err(&fail)? {
+                "varchar" => DataType::Utf8,
+                "int64" => DataType::Int64,
+                _ => return Err(mismatch(&column)),
+            };
+            let id = i32::try_from(id).ok().filter(|id| *id >= FIRST_FIELD_ID);
+            let known = id.and_then(|id| LearnedColumn::of_column(id, &column, &data_type));
+            let known = known.ok_or_else(|| mismatch(&column))?;
+            if is_retired {
+                retired.insert(known.field_id);
+            }
+            learned.push(known);
         }
+        Ok(LearnedColumns::new(learned, retired))
+    }
+
+    /// What the tables have learned.
+    pub(crate) fn learned(&self) -> Arc<Learned> {
+        let mut learned = Learned::default();
+        for (tenant, tables) in &self.tenants {
+            for table in TableName::ALL {
+                learned.set(tenant, table, Arc::clone(&tables.learned[table.index()]));
+            }
+        }
+        Arc::new(learned)
     }
 
     /// All live data files with what rules them out, at the newest snapshot.
@@ -119,7 +155,7 @@ impl Catalog {
                         )));
                     }
                     total.add(found);
-                    files.push(Arc::new(data_file(facts, &folder, &mut layouts)?));
+                    files.push(Arc::new(data_file(facts, &folder, &ids.learned[table.index()], &mut layouts)?));
                 }
                 drop(rows);
                 of_tenant[table.index()] = Arc::new(files);
@@ -134,7 +170,7 @@ impl Catalog {
             )));
         }
         transaction.rollback().await.map_err(&fail)?;
-        Ok(LakeView { id, tables })
+        Ok(LakeView { id, tables, learned: self.learned() })
     }
 
     /// The paths of all files that any snapshot still names or that are to be deleted, relative to the data folder.
@@ -162,6 +198,7 @@ pub(super) fn timestamp_id(name: TableName) -> i64 {
 fn data_file(
     facts: FileFacts,
     folder: &Path,
+    learned: &LearnedColumns,
     layouts: &mut HashMap<String, Arc<FileLayout>>,
 ) -> Result<DataFile, LakeError> {
     let id = facts.id;
@@ -177,6 +214,10 @@ fn data_file(
             None => {
                 let layout = FileLayout::from_text(&text)
                     .ok_or_else(|| LakeError::Corrupt(format!("data file {id} has the layout {text}")))?;
+                if let Some(column) = layout.learned.iter().find(|column| !learned.all().contains(column)) {
+                    let name = column.column_name();
+                    return Err(damaged(format!("column {name} of data file {id} is none of its table's")));
+                }
                 Some(Arc::clone(layouts.entry(text).or_insert_with(|| Arc::new(layout))))
             }
         },

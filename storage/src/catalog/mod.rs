@@ -4,6 +4,7 @@
 mod check;
 mod commit;
 mod ddl;
+mod learn;
 mod load;
 mod migrate;
 mod replace;

@@ -38,10 +38,7 @@ impl Catalog {
         self.recover().await?;
         self.is_suspect = true;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&fail)?;
-        match check::writer(&mut transaction, &self.writer).await? {
-            Some((epoch, _)) if epoch == self.epoch.cast_signed() => {}
-            _ => return Err(LakeError::Fenced { writer: self.writer.clone(), epoch: self.epoch }),
-        }
+        check::own_epoch(&mut transaction, &self.writer, self.epoch).await?;
         self.steps.reached("a replacement begins");
         let head = head(&mut transaction).await.map_err(&fail)?;
         let mut change = Change::new(head);
@@ -160,6 +157,7 @@ impl Catalog {
             "DELETE FROM orrery_file_layout WHERE data_file_id IN
              (SELECT data_file_id FROM ducklake_data_file WHERE end_snapshot <= $1)",
             "DELETE FROM orrery_layout WHERE layout_id NOT IN (SELECT layout_id FROM orrery_file_layout)",
+            "DELETE FROM ducklake_view WHERE end_snapshot <= $1",
             "DELETE FROM ducklake_data_file WHERE end_snapshot <= $1",
         ] {
             sqlx::query(statement).bind(oldest.0).execute(&mut *transaction).await.map_err(&fail)?;

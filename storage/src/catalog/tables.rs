@@ -1,13 +1,15 @@
 //! A tenant's part of the catalog: its schema, the tables with their columns, partition and sort keys, and the
 //! views over them. Never knows of files.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field};
 use orrery_model::schema::FIELD_ID;
-use orrery_model::{Signal, Table, TableName, TenantId, table};
+use orrery_model::{LearnedColumn, Signal, Table, TableName, TenantId, table};
 use sqlx::SqliteConnection;
 
 use super::commit::Change;
-use crate::views;
+use crate::{LearnedColumns, views};
 
 /// How DuckLake writes a `timestamp_ns` as text, in `chrono`'s notation.
 pub(crate) const TIMESTAMP_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.9f";
@@ -19,6 +21,7 @@ pub(crate) const PARTITION_TRANSFORMS: [&str; 4] = ["year", "month", "day", "hou
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantTables {
     pub(crate) tables: [TableIds; TableName::COUNT],
+    pub(crate) learned: [Arc<LearnedColumns>; TableName::COUNT],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +81,7 @@ pub(crate) fn field_id(field: &Field) -> i64 {
     field.metadata().get(FIELD_ID).and_then(|id| id.parse().ok()).expect("every field of a table has an id")
 }
 
-fn column_type(data_type: &DataType) -> &'static str {
+pub(super) fn column_type(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "varchar",
         DataType::Int32 => "int32",
@@ -125,7 +128,7 @@ pub(super) async fn create_tables(
     for table in TableName::ALL {
         ids.tables[table.index()] = create_table(connection, change, tenant, schema_id, table).await?;
         if let Some(signal) = table.signal() {
-            create_view(connection, change, tenant, schema_id, signal).await?;
+            create_view(connection, change, tenant, schema_id, signal, &[]).await?;
         }
     }
     Ok(ids)
@@ -271,12 +274,35 @@ async fn insert_sort_key(
     Ok(())
 }
 
+/// Puts the view of a table that has learned columns in the place of the one before.
+pub(super) async fn replace_view(
+    connection: &mut SqliteConnection,
+    change: &mut Change,
+    tenant: &TenantId,
+    signal: Signal,
+    learned: &[LearnedColumn],
+) -> Result<(), sqlx::Error> {
+    let (schema_id, view_id): (i64, i64) = sqlx::query_as(
+        "UPDATE ducklake_view SET end_snapshot = $1 WHERE view_name = $2 AND end_snapshot IS NULL AND schema_id =
+         (SELECT schema_id FROM ducklake_schema WHERE schema_name = $3 AND end_snapshot IS NULL)
+         RETURNING schema_id, view_id",
+    )
+    .bind(change.snapshot_id)
+    .bind(views::view_name(signal))
+    .bind(tenant.as_str())
+    .fetch_one(&mut *connection)
+    .await?;
+    change.made(format!("dropped_view:{view_id}"));
+    create_view(connection, change, tenant, schema_id, signal, learned).await
+}
+
 async fn create_view(
     connection: &mut SqliteConnection,
     change: &mut Change,
     tenant: &TenantId,
     schema_id: i64,
     signal: Signal,
+    learned: &[LearnedColumn],
 ) -> Result<(), sqlx::Error> {
     let name = views::view_name(signal);
     change.made(format!("created_view:\"{tenant}\".\"{name}\""));
@@ -286,7 +312,7 @@ async fn create_view(
         .bind(change.snapshot_id)
         .bind(schema_id)
         .bind(name)
-        .bind(views::view_sql(table(signal), tenant))
+        .bind(views::view_sql(table(signal), learned, tenant))
         .execute(connection)
         .await?;
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
-use orrery_model::Table;
+use orrery_model::{LearnedColumn, Table};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use crate::lake::LakeError;
-use crate::parquet::{PAGE_ROWS, RECEIVED};
+use crate::parquet::{PAGE_ROWS, RECEIVED, learn};
 use crate::{DataFile, VerifiedFile};
 
 /// What a fixed-width value or an offset takes in memory.
@@ -56,14 +56,20 @@ impl Opened {
     }
 
     /// Starts reading the columns of `schema`.
-    pub(super) fn read(self, table: &'static Table, schema: SchemaRef, batch_rows: usize) -> Result<Input, LakeError> {
+    pub(super) fn read(
+        self,
+        table: &'static Table,
+        schema: SchemaRef,
+        learned: &[LearnedColumn],
+        batch_rows: usize,
+    ) -> Result<Input, LakeError> {
         let path = &self.file.path;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.handle, self.metadata)
             .with_batch_size(batch_rows)
             .build()
             .map_err(unreadable(path))?;
         let rest = RecordBatch::new_empty(Arc::clone(&schema));
-        Ok(Input { file: self.file, reader, table, schema, rest, is_at_end: false })
+        Ok(Input { file: self.file, reader, table, schema, learned: learned.to_vec(), rest, is_at_end: false })
     }
 }
 
@@ -114,6 +120,8 @@ pub(super) struct Input {
     reader: ParquetRecordBatchReader,
     table: &'static Table,
     schema: SchemaRef,
+    /// Those of its columns that the table has learned.
+    learned: Vec<LearnedColumn>,
     /// With the columns of the merged file.
     pub(super) rest: RecordBatch,
     pub(super) is_at_end: bool,
@@ -140,6 +148,7 @@ impl Input {
 
     /// The batch with the columns of the merged file.
     fn fitted(&self, batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
+        let batch = &*learn(batch, &self.learned).map_err(|error| unreadable(&self.file.path)(error.into()))?;
         let column = |field: &Arc<arrow::datatypes::Field>| -> Result<ArrayRef, String> {
             match batch.column_by_name(field.name()) {
                 Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use orrery_model::{Table, TableName, TenantId, table};
+use orrery_model::{LearnedColumn, Table, TableName, TenantId, table};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
@@ -17,7 +17,7 @@ use crate::parquet::{
     FileName, Gather, ROW_GROUP_BYTES, StreamWriter, Streamed, WrittenFile, create_folders, io, keys_written,
     merged_schema, sync_folders,
 };
-use crate::{DataFile, FileFilter, FileLayout, VerifiedFile};
+use crate::{DataFile, FileFilter, FileLayout, LearnedColumns, VerifiedFile};
 
 /// Rows of a batch that is read: more make the windows wider, and cost memory.
 const MAX_BATCH_ROWS: usize = 8_192;
@@ -32,6 +32,8 @@ pub(super) struct Job {
     pub(super) hour: u32,
     /// Neighbours in the order of receipt.
     pub(super) files: Vec<Arc<DataFile>>,
+    /// What the table has learned.
+    pub(super) learned: Arc<LearnedColumns>,
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) data_path: PathBuf,
     pub(super) epoch: u64,
@@ -69,11 +71,12 @@ impl Job {
         let relative_path = self.name().relative_path();
         let path = self.data_path.join(self.tenant.as_str()).join(self.table.as_str()).join(&relative_path);
         (around.claim)(&path);
-        let streamed = self.write(&path, opened, batch_rows, around).inspect_err(|_| {
+        let learned = self.columns();
+        let streamed = self.write(&path, opened, &learned, batch_rows, around).inspect_err(|_| {
             // One that cannot be deleted is an orphan.
             let _ = self.fs.unlink(&path);
         })?;
-        let layout = FileLayout { map_keys: keys_written(&path) };
+        let layout = FileLayout { map_keys: keys_written(&path), learned };
         let written = WrittenFile {
             tenant: self.tenant,
             table: self.table,
@@ -98,20 +101,33 @@ impl Job {
         FileName::merged(self.epoch, (first, last), self.table, self.hour, self.number)
     }
 
+    /// The learned columns of the merged file: those that a part has, and those whose keys may be in the maps of one.
+    fn columns(&self) -> Vec<LearnedColumn> {
+        let layouts = || self.files.iter().map(|file| file.layout.as_deref());
+        let mut columns: BTreeSet<LearnedColumn> =
+            layouts().flatten().flat_map(|layout| layout.learned.iter().cloned()).collect();
+        let in_maps = |column: &LearnedColumn| {
+            layouts().any(|layout| layout.is_none_or(|layout| !layout.lacks(column.scope, &column.key)))
+        };
+        columns.extend(self.learned.written().into_iter().filter(in_maps));
+        columns.into_iter().collect()
+    }
+
     fn write(
         &self,
         path: &Path,
         opened: Vec<Opened>,
+        learned: &[LearnedColumn],
         batch_rows: usize,
         around: &Around<'_>,
     ) -> Result<Streamed, LakeError> {
         let table = table(self.table);
-        let schema = merged_schema(table);
+        let schema = merged_schema(table, learned);
         let mut folders = BTreeSet::new();
         create_folders(&*self.fs, &self.data_path, path, &mut folders)?;
         let mut writer =
             StreamWriter::create(&*self.fs, path, table, Arc::clone(&schema), most_trace_ids(&self.files))?;
-        let inputs = opened.into_iter().map(|file| file.read(table, Arc::clone(&schema), batch_rows));
+        let inputs = opened.into_iter().map(|file| file.read(table, Arc::clone(&schema), learned, batch_rows));
         let mut inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
         let mut groups = 0;
         while let Some(window) = next_window(table, &mut inputs)? {

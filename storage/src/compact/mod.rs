@@ -264,6 +264,7 @@ impl Compactor {
             table: hour.table,
             hour: hour.hour,
             files,
+            learned: self.lake.view().learned.of(&hour.tenant, hour.table),
             fs: Arc::clone(self.lake.fs()),
             data_path: self.lake.data_path().to_owned(),
             epoch: self.lake.epoch(),

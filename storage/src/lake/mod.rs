@@ -3,6 +3,7 @@
 
 mod error;
 mod expire;
+mod learn;
 mod steps;
 mod torn;
 
@@ -19,9 +20,9 @@ use tokio::sync::Mutex;
 use crate::catalog::{Catalog, Committed};
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::parquet::{FileName, FlushName, WRITER, WrittenFile, io, write_files};
-use crate::{DataFile, FileFilter, TraceFilters};
+use crate::{DataFile, FileFilter, Learned, TraceFilters};
 
-pub use error::LakeError;
+pub use error::{LakeError, LearnError};
 pub use expire::Expired;
 pub use steps::Steps;
 
@@ -43,6 +44,8 @@ pub struct LakeView {
     pub id: SnapshotId,
     /// Indexed by [`TableName::index`], files in the order of their ids.
     pub tables: HashMap<TenantId, [Arc<Vec<Arc<DataFile>>>; TableName::COUNT]>,
+    /// The columns that the tables have learned.
+    pub learned: Arc<Learned>,
 }
 
 impl LakeView {
@@ -181,11 +184,11 @@ impl Lake {
             return Err(LakeError::Sequence { first, through, flushed });
         }
         let name = FlushName { writer: WRITER.to_owned(), epoch: self.epoch, first, last: through };
-        let (fs, data_path) = (Arc::clone(&self.fs), self.data_path.clone());
+        let (fs, data_path, learned) = (Arc::clone(&self.fs), self.data_path.clone(), catalog.learned());
         // The files' thread holds the catalog, so that a caller who goes away does not let a repeated flush write the same
         // files beside it.
         let (mut catalog, files) =
-            tokio::task::spawn_blocking(move || (catalog, write_files(&*fs, &data_path, &name, sealed)))
+            tokio::task::spawn_blocking(move || (catalog, write_files(&*fs, &data_path, &name, sealed, &learned)))
                 .await
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let files = files?;
@@ -298,7 +301,7 @@ fn added(committed: &Committed, files: Vec<WrittenFile>) -> Vec<(TenantId, Table
 
 /// The view without the files `removed` and with those that were added, whose ids are the greatest.
 fn edited(before: &LakeView, id: SnapshotId, removed: &[i64], added: Vec<(TenantId, TableName, DataFile)>) -> LakeView {
-    let mut view = LakeView { id, tables: before.tables.clone() };
+    let mut view = LakeView { id, tables: before.tables.clone(), learned: Arc::clone(&before.learned) };
     let removed: HashSet<i64> = removed.iter().copied().collect();
     if !removed.is_empty() {
         for files in view.tables.values_mut().flatten() {

@@ -8,13 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use orrery_model::Table;
+use arrow::datatypes::Schema;
+use orrery_model::{LearnedColumn, Table};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::gather::Gather;
+use super::learned::with_learned;
 use super::order::Run;
 use super::properties::writer_properties;
 use super::tokens::{SectionFilters, TokenBuilder, TokenPlaces};
@@ -40,20 +42,23 @@ pub(crate) struct Encoded {
     pub(crate) trace_filter: Option<TraceFilter>,
 }
 
-/// Writes the run to the file, which is not synced yet. An existing file of that name is a torn flush's, and overwritten.
+/// Writes the run to the file, which is not synced yet. The batches have the columns of the table and behind them those that
+/// it has learned. An existing file of that name is a torn flush's, and overwritten.
 pub(crate) fn write_run(
     fs: &dyn FileSystem,
     path: &Path,
     table: &Table,
+    learned: &[LearnedColumn],
     batches: &[RecordBatch],
     run: &Run,
 ) -> Result<Encoded, LakeError> {
     let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
-    let schema = ArrowSchemaConverter::new().convert(&table.schema).map_err(fail)?;
+    let columns = with_learned(&table.schema, learned);
+    let schema = ArrowSchemaConverter::new().convert(&columns).map_err(fail)?;
     let properties = writer_properties(table, &schema);
     let mut appender = create(fs, path)?;
     let mut writer = SerializedFileWriter::new(&mut appender, schema.root_schema_ptr(), properties).map_err(fail)?;
-    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&table.schema));
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&columns));
 
     let gather = Gather::new(batches, &run.rows);
     let ranges: Vec<Range<usize>> = (0..run.rows.len())
@@ -61,7 +66,7 @@ pub(crate) fn write_run(
         .map(|start| start..run.rows.len().min(start + ROW_GROUP_ROWS))
         .collect();
     let writers: Result<Vec<_>, _> = (0..ranges.len()).map(|index| factory.create_column_writers(index)).collect();
-    let (chunks, tokens) = encode_columns(table, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
+    let (chunks, tokens) = encode_columns(&columns, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
     let mut tokens = tokens.into_iter();
     let mut places = None;
     for chunks in chunks {
@@ -109,7 +114,7 @@ pub(crate) fn write_sums<W: Write + BorrowMut<Appender> + Send>(
 
 /// The encoded columns of each row group, and its token filters where the table has bodies.
 fn encode_columns(
-    table: &Table,
+    schema: &Schema,
     gather: &Gather<'_>,
     ranges: &[Range<usize>],
     writers: Vec<Vec<ArrowColumnWriter>>,
@@ -117,7 +122,7 @@ fn encode_columns(
     let mut tokens = Vec::new();
     let mut writers: Vec<_> = writers.into_iter().map(Vec::into_iter).collect();
     let mut chunks: Vec<Vec<ArrowColumnChunk>> = ranges.iter().map(|_| Vec::new()).collect();
-    for (index, field) in table.schema.fields().iter().enumerate() {
+    for (index, field) in schema.fields().iter().enumerate() {
         let column = gather.column(index)?;
         for ((range, writers), chunks) in ranges.iter().zip(&mut writers).zip(&mut chunks) {
             let rows = gather.read(&column, range.clone())?;

@@ -3,6 +3,7 @@
 
 mod encode;
 mod gather;
+mod learned;
 mod map_keys;
 mod name;
 mod order;
@@ -15,9 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use orrery_model::{TableName, TenantId};
 
 pub(crate) use gather::Gather;
+pub(crate) use learned::learn;
 pub(crate) use map_keys::keys_written;
 pub use map_keys::{MapKeys, map_keys};
 pub(crate) use name::{FileName, WRITER};
@@ -30,7 +33,7 @@ pub(crate) use stream::{ROW_GROUP_BYTES, StreamWriter, Streamed};
 use crate::checksum::Checksums;
 use crate::fs::{File, FileSystem};
 use crate::lake::{LakeError, SealedBatch};
-use crate::{FileLayout, TraceFilter};
+use crate::{FileLayout, Learned, TraceFilter};
 
 /// A file on stable storage that no snapshot names yet.
 #[derive(Debug)]
@@ -85,17 +88,18 @@ pub(crate) struct FlushName {
     pub(crate) last: u64,
 }
 
-/// Writes the files of a flush below `data_path`, and the folders that hold them, to stable storage. Batches of a tenant
-/// and table are released as soon as their files are written. After an error none of the files is left, so that a full
+/// Writes the files of a flush below `data_path`, and the folders that hold them, to stable storage, with the columns that
+/// their tables have learned. Batches of a tenant and table are released as soon as their files are written. After an error none of the files is left, so that a full
 /// disk has its room back.
 pub(crate) fn write_files(
     fs: &dyn FileSystem,
     data_path: &Path,
     name: &FlushName,
     sealed: Vec<SealedBatch>,
+    learned: &Learned,
 ) -> Result<Vec<WrittenFile>, LakeError> {
     let mut paths = Vec::new();
-    let written = write_groups(fs, data_path, name, sealed, &mut paths);
+    let written = write_groups(fs, data_path, name, sealed, learned, &mut paths);
     if written.is_err() {
         for path in paths {
             // One that cannot be removed either is removed by the next start.
@@ -111,6 +115,7 @@ fn write_groups(
     data_path: &Path,
     name: &FlushName,
     sealed: Vec<SealedBatch>,
+    learned: &Learned,
     paths: &mut Vec<PathBuf>,
 ) -> Result<Vec<WrittenFile>, LakeError> {
     let mut groups: BTreeMap<(TenantId, TableName), Vec<RecordBatch>> = BTreeMap::new();
@@ -124,17 +129,20 @@ fn write_groups(
     let mut folders = BTreeSet::new();
     while let Some(((tenant, table), batches)) = groups.pop_first() {
         let described = orrery_model::table(table);
+        let folder = data_path.join(tenant.as_str()).join(table.as_str());
+        let fail = |error: ArrowError| LakeError::Parquet { path: folder.clone(), source: error.into() };
+        let (batches, columns) = learned::learn_all(batches, &learned.of(&tenant, table).written()).map_err(fail)?;
         for run in order::sorted_runs(described, &batches) {
             let relative_path = FileName::new(name, table, run.hour).relative_path();
-            let path = data_path.join(tenant.as_str()).join(table.as_str()).join(&relative_path);
+            let path = folder.join(&relative_path);
             create_folders(fs, data_path, &path, &mut folders)?;
             paths.push(path.clone());
-            let encoded = encode::write_run(fs, &path, described, &batches, &run)?;
+            let encoded = encode::write_run(fs, &path, described, &columns, &batches, &run)?;
             unsynced.push((path.clone(), encoded.file));
             if unsynced.len() == MAX_UNSYNCED {
                 sync_files(&mut unsynced)?;
             }
-            let layout = FileLayout { map_keys: keys_written(&path) };
+            let layout = FileLayout { map_keys: keys_written(&path), learned: columns.clone() };
             files.push(WrittenFile {
                 tenant: tenant.clone(),
                 table,

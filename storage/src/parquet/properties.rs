@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use orrery_model::Table;
+use orrery_model::learned::scope_and_key;
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
@@ -72,8 +73,9 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
 fn encoding(table: &Table, leaf: &ColumnDescriptor) -> Option<Encoding> {
     let root = &leaf.path().parts()[0];
     let promoted = table.columns.iter().any(|column| column.promoted.is_some() && column.name == *root);
+    let attribute = promoted || scope_and_key(root).is_some();
     match leaf.physical_type() {
-        Type::INT32 | Type::INT64 if promoted || FEW.contains(&leaf.name()) => None,
+        Type::INT32 | Type::INT64 if attribute || FEW.contains(&leaf.name()) => None,
         Type::INT32 | Type::INT64 => Some(Encoding::DELTA_BINARY_PACKED),
         Type::DOUBLE => Some(Encoding::BYTE_STREAM_SPLIT),
         Type::BYTE_ARRAY if RANDOM.contains(&leaf.name()) => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),

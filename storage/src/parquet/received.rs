@@ -5,7 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use orrery_model::schema::FIELD_ID;
-use orrery_model::{Column, Table, TableName, table};
+use orrery_model::{Column, LearnedColumn, Table, TableName, table};
+
+use super::learned::with_learned;
 
 /// The column's name in the file. Its value is the id of the data file that the row's flush wrote; smaller ids were received
 /// before. No flush's file has the column.
@@ -36,10 +38,11 @@ pub fn spans_received() -> &'static Table {
     &TABLE
 }
 
-/// The columns of a merged file of the table.
-pub(crate) fn merged_schema(table: &Table) -> SchemaRef {
+/// The columns of a merged file of the table that has these learned ones.
+pub(crate) fn merged_schema(table: &Table, learned: &[LearnedColumn]) -> SchemaRef {
+    let schema = with_learned(&table.schema, learned);
     // Copies that differ are told apart in spans only.
-    if table.name == TableName::Spans { with_received(&table.schema, false) } else { Arc::clone(&table.schema) }
+    if table.name == TableName::Spans { with_received(&schema, false) } else { schema }
 }
 
 fn with_received(schema: &Schema, nullable: bool) -> SchemaRef {

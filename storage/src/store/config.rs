@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::LearnConfig;
+
 /// How a store works.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -24,6 +26,8 @@ pub struct StoreConfig {
     pub free_space_every: Duration,
     /// A byte-identical request is absorbed for so long after it was received.
     pub absorb_window: Duration,
+    /// When keys get columns without being asked for.
+    pub learn: LearnConfig,
     /// How long to wait after a failed flush, doubled up to [`StoreConfig::MAX_FLUSH_RETRY`].
     pub flush_retry: Duration,
 }
@@ -51,6 +55,7 @@ impl Default for StoreConfig {
             floor_free_bytes: 1 << 30,
             free_space_every: Duration::from_millis(250),
             absorb_window: Duration::from_secs(600),
+            learn: LearnConfig::default(),
             flush_retry: Duration::from_secs(1),
         }
     }

@@ -6,6 +6,7 @@ mod compress;
 mod config;
 mod error;
 mod flusher;
+mod learner;
 mod own;
 mod replay;
 mod space;
@@ -51,6 +52,7 @@ pub struct Store {
     wal: Arc<Wal<Ticket>>,
     dedup: Arc<Dedup>,
     flusher: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    learner: Mutex<Option<tokio::task::JoinHandle<()>>>,
     coalescer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -169,11 +171,13 @@ impl Store {
         };
         flusher::drop_segments(&shared, &wal).await;
         let flusher = tokio::spawn(flusher::run(Arc::clone(&shared), Arc::clone(&wal)));
+        let learner = shared.config.learn.enabled.then(|| tokio::spawn(learner::run(Arc::clone(&shared))));
         Ok(Arc::new(Self {
             shared,
             wal,
             dedup,
             flusher: Mutex::new(Some(flusher)),
+            learner: Mutex::new(learner),
             coalescer: Mutex::new(Some(coalescer)),
         }))
     }
@@ -299,6 +303,11 @@ impl Store {
         flusher::request(&self.shared).await
     }
 
+    /// What is flushed to; `None` where that is only a model of a lake.
+    pub fn lake(&self) -> Option<&Lake> {
+        self.shared.target.lake()
+    }
+
     pub fn status(&self) -> StoreStatus {
         StoreStatus::of(&self.shared, &self.wal, &self.dedup)
     }
@@ -310,6 +319,12 @@ impl Store {
         blocking(move || wal.close()).await;
         let flushed = self.flush().await;
         self.shared.stop.cancel();
+        let learner = self.learner.lock().take();
+        if let Some(learner) = learner
+            && learner.await.is_err()
+        {
+            tracing::error!("the learner of keys panicked");
+        }
         let flusher = self.flusher.lock().take();
         if let Some(flusher) = flusher
             && flusher.await.is_err()

@@ -21,6 +21,7 @@ pub struct Counters {
     pub flushed_rows: AtomicU64,
     pub flush_ns: AtomicU64,
     pub flush_failures: AtomicU64,
+    pub learned_keys: AtomicU64,
 }
 
 impl Counters {
@@ -81,6 +82,10 @@ pub struct StoreStatus {
     pub flushed_rows: u64,
     pub flush_ns: u64,
     pub flush_failures: u64,
+    /// Keys that got a column without being asked for.
+    pub learned_keys: u64,
+    /// Columns that the tables of all tenants have learned.
+    pub learned_columns: u64,
     pub recovery: Recovery,
 }
 
@@ -132,6 +137,8 @@ impl StoreStatus {
             flushed_rows: get(&counters.flushed_rows),
             flush_ns: get(&counters.flush_ns),
             flush_failures: get(&counters.flush_failures),
+            learned_keys: get(&counters.learned_keys),
+            learned_columns: shared.target.view().learned.count() as u64,
             recovery: shared.recovery.clone(),
         }
     }

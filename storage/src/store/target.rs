@@ -18,6 +18,10 @@ pub trait FlushTarget: Send + Sync + 'static {
     }
     /// The files of the newest snapshot.
     fn view(&self) -> Arc<LakeView>;
+    /// The lake behind it; `None` for a model of one.
+    fn lake(&self) -> Option<&Lake> {
+        None
+    }
     /// Puts the rows of `first..=through` and the new watermark into the files at once, or not at all. After an error the
     /// same rows come again.
     fn flush(
@@ -39,6 +43,10 @@ impl FlushTarget for Lake {
 
     fn view(&self) -> Arc<LakeView> {
         Self::view(self)
+    }
+
+    fn lake(&self) -> Option<&Lake> {
+        Some(self)
     }
 
     fn flush(

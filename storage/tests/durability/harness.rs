@@ -125,7 +125,7 @@ impl FlushTarget for ModelLake {
 
     fn view(&self) -> Arc<LakeView> {
         let id = SnapshotId(i64::try_from(self.state.lock().unwrap().commits.len()).unwrap());
-        Arc::new(LakeView { id, tables: std::collections::HashMap::new() })
+        Arc::new(LakeView { id, tables: std::collections::HashMap::new(), learned: Arc::default() })
     }
 
     fn flush(

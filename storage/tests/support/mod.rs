@@ -92,6 +92,14 @@ impl Rows {
     }
 }
 
+/// The batch with other rows of a map.
+pub fn with_map(batch: &RecordBatch, name: &str, rows: &[Pairs]) -> RecordBatch {
+    let index = batch.schema().index_of(name).expect("the batch has the column");
+    let mut columns = batch.columns().to_vec();
+    columns[index] = Arc::new(map_array(batch.schema().field(index).data_type(), rows));
+    RecordBatch::try_new(batch.schema(), columns).expect("the columns fit the schema")
+}
+
 fn blank(field: &FieldRef, len: usize) -> ArrayRef {
     if field.is_nullable() {
         return new_null_array(field.data_type(), len);

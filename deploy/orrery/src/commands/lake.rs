@@ -1,9 +1,10 @@
-//! `orrery lake`: asks a running server to flush, or what it holds.
+//! `orrery lake`: asks a running server to flush, what it holds, and for columns of attribute keys.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+use super::columns;
 use crate::cli::{LakeCommand, Target};
 use crate::client::Client;
 
@@ -11,6 +12,9 @@ pub fn run(command: &LakeCommand) -> Result<ExitCode> {
     let answer = match command {
         LakeCommand::Flush(target) => client(target)?.post("/api/v1/lake/flush", "", "application/json")?,
         LakeCommand::Status(target) => client(target)?.get("/api/v1/lake/status")?,
+        LakeCommand::Promote(flags) => return columns::promote(flags),
+        LakeCommand::Demote(flags) => return columns::demote(flags),
+        LakeCommand::Columns(target) => return columns::list(target),
     };
     let answer: serde_json::Map<String, serde_json::Value> = serde_json::from_reader(answer)?;
     for (name, value) in answer {

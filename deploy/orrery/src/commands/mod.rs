@@ -1,5 +1,6 @@
 //! One file a command. This one only says which.
 
+mod columns;
 mod config;
 mod demo;
 mod lake;

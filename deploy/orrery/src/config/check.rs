@@ -64,6 +64,12 @@ impl Config {
         if self.ingest.memory.0 < self.ingest.max_request.0 {
             return Err(ConfigError::Invalid("ingest.memory must hold at least one ingest.max_request".to_owned()));
         }
+        if !(self.storage.learn_share > 0.0 && self.storage.learn_share <= 1.0) {
+            return Err(ConfigError::Invalid("storage.learn_share must be more than 0 and at most 1".to_owned()));
+        }
+        if self.storage.learn_every.0.is_zero() {
+            return Err(ConfigError::Invalid("storage.learn_every must be more than nothing".to_owned()));
+        }
         let least = orrery_alert::rules::file::MIN_INTERVAL;
         if self.alerting.interval.0 < least {
             return Err(ConfigError::Invalid(format!("alerting.interval must be at least {} s", least.as_secs())));

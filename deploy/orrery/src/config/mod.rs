@@ -115,6 +115,16 @@ pub struct Storage {
     pub min_free: ByteSize,
     /// How long a byte-identical copy of a request is absorbed.
     pub absorb_window: Span,
+    /// Whether attribute keys that are dense in the newest files get columns without being asked for.
+    pub learn_keys: bool,
+    /// How often the newest files are looked at for that.
+    pub learn_every: Span,
+    /// The share of a table's rows that must have such a key.
+    pub learn_share: f64,
+    /// With fewer rows in the newest files of a table nothing is learned.
+    pub learn_rows: u64,
+    /// Columns of a table that are learned so at most.
+    pub learn_columns: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -200,6 +210,11 @@ impl Default for Storage {
             wal_segment: ByteSize(64 << 20),
             min_free: ByteSize(1 << 30),
             absorb_window: Span(Duration::from_secs(600)),
+            learn_keys: true,
+            learn_every: Span(Duration::from_secs(600)),
+            learn_share: 0.3,
+            learn_rows: 20_000,
+            learn_columns: 100,
         }
     }
 }

@@ -126,6 +126,10 @@ const STORE: &[(&str, &str, &str, Read)] = &[
     ("orrery_store_flushed_rows_total", "counter", "rows flushed", |s| s.flushed_rows as f64),
     ("orrery_store_flush_seconds_total", "counter", "time spent flushing", |s| s.flush_ns as f64 / 1e9),
     ("orrery_store_flush_failures_total", "counter", "flushes that failed", |s| s.flush_failures as f64),
+    ("orrery_store_learned_columns", "gauge", "columns that tables have learned", |s| s.learned_columns as f64),
+    ("orrery_store_learned_keys_total", "counter", "keys that got a column without being asked for", |s| {
+        s.learned_keys as f64
+    }),
     ("orrery_store_free_bytes", "gauge", "free space of the data volume", |s| {
         s.free_bytes.map_or(f64::NAN, |b| b as f64)
     }),

@@ -2,6 +2,7 @@
 //! plans a query; it only wires together those who do.
 
 mod alerting;
+mod columns;
 mod compress;
 mod dashboard;
 mod door;
@@ -27,7 +28,7 @@ use orrery_collector::decode::{DecodeLimits, OtlpDecoder};
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
 use orrery_query::{AlertSource, Engine, QueryConfig, StatusSource};
-use orrery_storage::{NotifierState, Store, StoreConfig};
+use orrery_storage::{LearnConfig, NotifierState, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -187,6 +188,7 @@ impl Doors {
         let router = Router::new()
             .merge(api)
             .merge(lake::router(Arc::clone(&sources.store)))
+            .merge(columns::router(Arc::clone(&sources.store)))
             .merge(metrics::router(sources))
             .merge(dashboard::router())
             .layer(axum::middleware::from_fn(compress::gzip));
@@ -240,6 +242,13 @@ fn store_config(config: &Config) -> StoreConfig {
         wal_segment_bytes: config.storage.wal_segment.0,
         floor_free_bytes: config.storage.min_free.0,
         absorb_window: config.storage.absorb_window.0,
+        learn: LearnConfig {
+            enabled: config.storage.learn_keys,
+            every: config.storage.learn_every.0,
+            share: config.storage.learn_share,
+            least_rows: config.storage.learn_rows,
+            max_columns: config.storage.learn_columns,
+        },
         ..StoreConfig::default()
     }
 }
