@@ -13,8 +13,8 @@ use crate::server::{Folder, Server};
 const DAY: Duration = Duration::from_secs(86_400);
 const INTERVAL: Duration = Duration::from_secs(15);
 const RULES_PER_GROUP: usize = 10;
-/// What a round ingests, spread over the last minute.
-const SPANS_PER_ROUND: usize = 1_000_000;
+/// What a round ingests, spread over the last minute; for longer than an interval of the rules.
+const SPANS_PER_ROUND: usize = 5_000_000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Several intervals, the first of which plans every rule.
 const SETTLE: Duration = Duration::from_secs(35);
