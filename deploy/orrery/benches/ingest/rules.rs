@@ -13,9 +13,9 @@ use crate::server::{Folder, Server};
 const DAY: Duration = Duration::from_secs(86_400);
 const INTERVAL: Duration = Duration::from_secs(15);
 const RULES_PER_GROUP: usize = 10;
-/// What a round ingests, spread over the last minute; for longer than an interval of the rules.
+/// What a round ingests, spread over the last hour; it takes longer than an interval of the rules.
 const SPANS_PER_ROUND: usize = 5_000_000;
-const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
 /// Several intervals, the first of which plans every rule.
 const SETTLE: Duration = Duration::from_secs(35);
 const WATCH: Duration = Duration::from_secs(60);
@@ -78,8 +78,8 @@ fn report(server: &Server, rules: usize) {
 fn ingest_rate(folder: &Folder, flags: &[&str]) -> f64 {
     let server = Server::start_in(folder, flags);
     std::thread::sleep(SETTLE);
-    let interval_ns = MINUTE.as_nanos() as u64 / (SPANS_PER_ROUND as u64 / spans_per_trace(Shape::B) + 1);
-    let start_ns = now_ns() - MINUTE.as_nanos() as u64;
+    let interval_ns = HOUR.as_nanos() as u64 / (SPANS_PER_ROUND as u64 / spans_per_trace(Shape::B) + 1);
+    let start_ns = now_ns() - HOUR.as_nanos() as u64;
     let taken = Stream { shape: Shape::B, spans: SPANS_PER_ROUND, start_ns, interval_ns }.send(server.otlp_http);
     SPANS_PER_ROUND as f64 / taken.as_secs_f64()
 }
