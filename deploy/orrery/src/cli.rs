@@ -146,7 +146,7 @@ pub struct KeyFlags {
     pub key: String,
     #[arg(long, default_value = "spans", value_parser = ["spans", "logs", "metrics"], value_name = "TABLE")]
     pub table: String,
-    /// Where it is set [default: where it was in the last day]
+    /// Where it is set [default: the only scope that has it]
     #[arg(long, value_parser = ["item", "resource", "scope"], value_name = "SCOPE")]
     pub scope: Option<String>,
     #[command(flatten)]

@@ -29,19 +29,17 @@ pub fn promote(flags: &PromoteFlags) -> Result<ExitCode> {
 }
 
 pub fn demote(flags: &KeyFlags) -> Result<ExitCode> {
-    let scope = flags.scope.as_deref().unwrap_or("item");
+    let client = client(&flags.target)?;
+    let scope = flags.scope.clone().map_or_else(|| learned_scope(&client, &flags.table, &flags.key), Ok)?;
     let body = json!({"key": flags.key, "table": flags.table, "scope": scope}).to_string();
-    let answer = client(&flags.target)?.post("/api/v1/lake/demote", &body, "application/json")?;
+    let answer = client.post("/api/v1/lake/demote", &body, "application/json")?;
     let column: Map<String, Value> = serde_json::from_reader(answer)?;
     println!("{} writes column {} no more", text(&column, "table"), text(&column, "column"));
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn list(target: &Target) -> Result<ExitCode> {
-    let answer: Value = serde_json::from_reader(client(target)?.get("/api/v1/lake/columns")?)?;
-    let columns: Vec<&Map<String, Value>> =
-        answer["columns"].as_array().into_iter().flatten().filter_map(Value::as_object).collect();
-    for column in columns {
+    for column in &columns(&client(target)?)? {
         let state = if column["in_use"] == true { "in use" } else { "out of use" };
         println!(
             "{:<8} {:<7} {:<10} {:>7} files  {}",
@@ -53,6 +51,22 @@ pub fn list(target: &Target) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn columns(client: &Client) -> Result<Vec<Map<String, Value>>> {
+    let mut answer: Value = serde_json::from_reader(client.get("/api/v1/lake/columns")?)?;
+    Ok(serde_json::from_value(answer["columns"].take())?)
+}
+
+/// The scope in which the table has learned the key.
+fn learned_scope(client: &Client, table: &str, key: &str) -> Result<String> {
+    let columns = columns(client)?;
+    let mut scopes = columns.iter().filter(|column| column["table"] == table && column["key"] == key);
+    match (scopes.next(), scopes.next()) {
+        (Some(one), None) => Ok(text(one, "scope")),
+        (None, _) => bail!("table {table} has not learned {key:?}"),
+        _ => bail!("{table} has columns of {key:?} in several scopes; say --scope"),
+    }
 }
 
 fn client(target: &Target) -> Result<Client> {
