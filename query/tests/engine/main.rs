@@ -4,6 +4,7 @@
 mod fixture;
 
 mod answers;
+mod elsewhere;
 mod files;
 mod golden;
 mod learned;
