@@ -19,6 +19,9 @@ mod parquet;
 pub mod snapshot;
 pub mod store;
 pub mod token_filter;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod trace_filter;
 mod trace_filters;
 mod views;

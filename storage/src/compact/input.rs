@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{FieldRef, SchemaRef, TimestampNanosecondType};
 use orrery_model::{LearnedColumn, Table};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -55,7 +55,7 @@ impl Opened {
         need(self.metadata.metadata())
     }
 
-    /// Starts reading the columns of `schema`.
+    /// Starts reading the columns of `schema`. A file with any other column is refused.
     pub(super) fn read(
         self,
         table: &'static Table,
@@ -64,6 +64,11 @@ impl Opened {
         batch_rows: usize,
     ) -> Result<Input, LakeError> {
         let path = &self.file.path;
+        let is_unknown = |field: &&FieldRef| schema.index_of(field.name()).is_err();
+        if let Some(field) = self.metadata.schema().fields().iter().find(is_unknown) {
+            let message = format!("its column {} is none of the table, and would be lost", field.name());
+            return Err(unreadable(path)(ParquetError::General(message)));
+        }
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.handle, self.metadata)
             .with_batch_size(batch_rows)
             .build()

@@ -306,20 +306,4 @@ fn verify(path: &Path, files: &[Arc<DataFile>], streamed: &Streamed) -> Result<(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_files_are_merged_at_once_as_the_memory_holds() {
-        let need = Need { reader_bytes: 4 << 20, row_bytes: 1_000 };
-        let huge = Need { reader_bytes: 4 << 20, row_bytes: 10 << 20 };
-        let of_rows = |mib: usize| (64 << 20) + (mib << 20);
-        assert_eq!(fit(&[need; 10], of_rows(1_000)), (10, MAX_BATCH_ROWS));
-        let (count, rows) = fit(&[need; 10], of_rows(100));
-        assert_eq!(count, 10);
-        assert!((2_900..3_200).contains(&rows), "{rows}");
-        let (count, rows) = fit(&[need; 60], of_rows(100));
-        assert!((20..=24).contains(&count) && rows >= MIN_BATCH_ROWS, "{count} files, {rows} rows");
-        assert_eq!(fit(&[huge; 10], of_rows(100)), (2, MIN_BATCH_ROWS), "fewer than two would be no merge");
-    }
-}
+mod tests;
