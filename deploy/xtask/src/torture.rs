@@ -22,7 +22,7 @@ const fn part(name: &'static str, package: &'static str, file: &'static str, tes
     Part { name, package, file, tests }
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     part("power-log", "orrery-storage", "durability", "power::nothing_acknowledged"),
     part("power-files", "orrery-storage", "durability", "power::nothing_is_lost"),
     part("sync", "orrery-storage", "durability", "syncs::"),
@@ -33,6 +33,7 @@ const PARTS: [Part; 12] = [
     part("disk-floor", "orrery", "full_disk", "ingest_stops"),
     part("disk-files", "orrery", "full_disk", "data_files"),
     part("disk-spill", "orrery", "full_disk", "a_query"),
+    part("race", "orrery-storage", "compact", "race::two_merges"),
     part("kill", "orrery", "kill", ""),
     part("backlog", "orrery", "backlog", ""),
 ];

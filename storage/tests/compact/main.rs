@@ -8,6 +8,8 @@ mod random;
 mod room;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../torture/mod.rs"]
+mod torture;
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Two merges, two writers, an expiry and four readers at once: every reader sees every row of a prefix of the writes once,
-//! and in the end every row is there once. `ORRERY_RACE_ROUNDS` says how often.
+//! and in the end every row is there once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +15,7 @@ use orrery_storage::{CompactionConfig, Lake, LakeError, LakeView, Steps};
 use tokio::sync::Mutex;
 
 use crate::support::{Rows, SECOND, START, Seed};
+use crate::torture::Torture;
 use crate::{config, files, read, sealed};
 
 const WRITES: u64 = 24;
@@ -62,7 +63,7 @@ async fn round(dir: &Path, seed: u64) -> (u64, u64) {
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..2 {
         let (lake, sequence) = (Arc::clone(&lake), Arc::clone(&sequence));
-        let mut seed = Seed(seed * 2 + writer);
+        let mut seed = Seed(seed.wrapping_mul(2) + writer);
         writers.spawn(async move {
             loop {
                 // As in the store, where flushes come one after another.
@@ -143,16 +144,18 @@ async fn round(dir: &Path, seed: u64) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_merges_two_writers_and_four_readers_agree() {
-    let rounds: u64 = std::env::var("ORRERY_RACE_ROUNDS").map_or(3, |rounds| rounds.parse().expect("a number"));
+    let torture = Torture::start("race");
+    let rounds = torture.size(3, 1_000) as u64;
+    let mut seeds = torture.random(1);
     let (mut won, mut lost) = (0, 0);
-    for seed in 0..rounds {
+    for _ in 0..rounds {
         let dir = tempfile::tempdir().expect("a folder");
-        let (w, l) = round(dir.path(), seed).await;
+        let (w, l) = round(dir.path(), seeds.next()).await;
         won += w;
         lost += l;
     }
-    println!("{rounds} rounds of {WRITES} writes: {won} merges won, {lost} lost, every row once");
     assert!(won >= rounds);
+    torture.done(format!("{rounds} rounds of {WRITES} writes: {won} merges won, {lost} lost, every row once"));
 }
 
 /// While one merge is about to commit another commit takes one of its parts away.
