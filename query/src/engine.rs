@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use orrery_model::{Clock, Identity, TenantId};
-use orrery_storage::{Snapshot, Store, TraceFilters};
+use orrery_storage::{MemoryBudget, Snapshot, Store, TraceFilters};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::memory::Budget;
 use crate::table::{FileKeys, Known, TokenCache};
 use crate::{QueryError, Session};
 
@@ -45,7 +44,7 @@ pub struct Activity {
     pub sessions: usize,
     /// Tasks of queries that are planned or run.
     pub tasks: usize,
-    /// Working memory that queries hold, bytes.
+    /// Working memory that queries hold, and whoever shares it with them, bytes.
     pub memory_bytes: usize,
 }
 
@@ -117,14 +116,19 @@ pub struct LaneConfig {
 #[derive(Debug)]
 pub struct Lane {
     pub(crate) config: LaneConfig,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Arc<MemoryBudget>,
     permits: Arc<Semaphore>,
 }
 
 impl Lane {
     fn new(config: LaneConfig) -> Self {
+        let budget = Arc::new(MemoryBudget::new(config.memory_bytes));
+        Self::sharing(config, budget)
+    }
+
+    fn sharing(config: LaneConfig, budget: Arc<MemoryBudget>) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_concurrent.max(1)));
-        Self { budget: Arc::new(Budget::new(config.memory_bytes)), permits, config }
+        Self { budget, permits, config }
     }
 
     fn taken(&self) -> usize {
@@ -152,6 +156,18 @@ impl Engine {
         config: QueryConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, QueryError> {
+        let memory = Arc::new(MemoryBudget::new(config.memory_bytes));
+        Self::sharing(source, config, memory, clock)
+    }
+
+    /// Like [`Engine::new`], with the memory of all queries given by the caller, in the place of `memory_bytes`: others take
+    /// from it too.
+    pub fn sharing(
+        source: Arc<dyn SnapshotSource>,
+        config: QueryConfig,
+        memory: Arc<MemoryBudget>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, QueryError> {
         std::fs::create_dir_all(&config.temp_dir).map_err(|e| {
             QueryError::internal(format!("creating the spill folder {}: {e}", config.temp_dir.display()))
         })?;
@@ -168,13 +184,14 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|e| QueryError::internal(format!("starting the query threads: {e}")))?;
-        let everyone = Lane::new(LaneConfig {
-            memory_bytes: config.memory_bytes,
+        let everyone = LaneConfig {
+            memory_bytes: memory.limit(),
             query_memory_bytes: config.query_memory_bytes,
             deadline: config.deadline,
             max_concurrent: config.max_concurrent,
             partitions: config.threads,
-        });
+        };
+        let everyone = Lane::sharing(everyone, memory);
         let known = Known {
             keys: Arc::new(FileKeys::default()),
             tokens: Arc::new(TokenCache::new(config.token_cache_bytes)),

@@ -16,14 +16,16 @@ mod lock;
 mod memtable;
 mod notifier_state;
 mod parquet;
+pub mod retention;
 pub mod snapshot;
 pub mod store;
-pub mod token_filter;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;
+pub mod token_filter;
 mod trace_filter;
 mod trace_filters;
+pub mod verify;
 mod views;
 mod wal;
 
@@ -35,14 +37,16 @@ pub use density::{LearnConfig, LearnedKey};
 pub use lake::{Expired, Lake, LakeError, LakeView, LearnError, SealedBatch, Steps};
 pub use layout::FileLayout;
 pub use learned::{Learned, LearnedColumns};
-pub use lock::LockError;
+pub use lock::{DataLock, LockError};
 pub use memtable::{MemtableSize, batch_bytes};
 pub use notifier_state::NotifierState;
 pub use parquet::{MapKeys, RECEIVED, map_keys, spans_received};
+pub use retention::RetentionConfig;
 pub use snapshot::{DataFile, Snapshot, TableSnapshot};
-pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus};
+pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus, Upkept};
 pub use trace_filter::TraceFilter;
 pub use trace_filters::{FileFilter, TraceFilters};
+pub use verify::{Verified, verify};
 pub use wal::{Damage, WalError};
 
 use arrow::array::RecordBatch;

@@ -27,7 +27,7 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at, or flush, a running server's lake
+    /// Look at and keep a running server's lake
     #[command(subcommand)]
     Lake(LakeCommand),
     /// Check and try alert rules
@@ -129,14 +129,29 @@ pub enum ConfigCommand {
 pub enum LakeCommand {
     /// Write all rows in memory to Parquet, so that other programs see them
     Flush(Target),
-    /// What is stored, in memory and in files
+    /// What is stored, in memory and in files, and how it is kept
     Status(Target),
+    /// Merge small files at once; the server does it by itself, too
+    Compact(Target),
+    /// Drop what need not be kept, and delete files that no query reads any more
+    Expire(Target),
+    /// Read every file against the catalog; exit with 1 where something is wrong
+    Verify(VerifyFlags),
     /// Give an attribute key a column, in the files that are written from then on
     Promote(PromoteFlags),
     /// Put a key that was given a column back into the map, in the files that are written from then on
     Demote(KeyFlags),
     /// The keys that were given a column
     Columns(Target),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct VerifyFlags {
+    /// The data folder of a server that does not run; without it a running server verifies its own
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// An attribute key of a table.

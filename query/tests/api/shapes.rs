@@ -306,7 +306,8 @@ async fn the_openapi_document_names_exactly_the_parameters_that_paths_take() {
     assert_eq!(status, StatusCode::OK);
     for (path, methods) in document["paths"].as_object().expect("paths") {
         let Some(get) = methods.get("get").filter(|g| g["responses"].get("200").is_some()) else { continue };
-        if path == "/openapi.json" {
+        // The latter the server answers.
+        if path == "/openapi.json" || path.starts_with("/lake/") {
             continue;
         }
         let documented: Vec<&str> = get["parameters"]

@@ -6,6 +6,7 @@ mod commit;
 mod ddl;
 mod learn;
 mod load;
+mod look;
 mod migrate;
 mod replace;
 mod tables;
@@ -20,6 +21,7 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 pub(crate) use commit::Committed;
 use ddl::FORMAT_VERSION;
+pub(crate) use look::Says;
 pub(crate) use replace::Scheduled;
 use tables::TenantTables;
 
@@ -59,22 +61,26 @@ impl Catalog {
         let connection = SqliteConnection::connect_with(&options(file).create_if_missing(true))
             .await
             .map_err(database("open the catalog"))?;
-        let mut catalog = Self {
-            connection,
-            options: options(file),
-            is_suspect: false,
-            writer: writer.to_owned(),
-            epoch: 0,
-            flushed_sequence: 0,
-            tenants: HashMap::new(),
-            steps,
-        };
+        let mut catalog = Self::new(connection, options(file), writer, steps);
         catalog.create(data_path).await?;
         let version = catalog.check_format().await?;
         catalog.migrate(version).await?;
         catalog.begin_epoch(data_path).await?;
         catalog.reload_tenants().await?;
         Ok(catalog)
+    }
+
+    fn new(connection: SqliteConnection, options: SqliteConnectOptions, writer: &str, steps: Steps) -> Self {
+        Self {
+            connection,
+            options,
+            is_suspect: false,
+            writer: writer.to_owned(),
+            epoch: 0,
+            flushed_sequence: 0,
+            tenants: HashMap::new(),
+            steps,
+        }
     }
 
     /// Moves what is committed from SQLite's log into the catalog file, durably; gives whether all of it is there. While

@@ -179,26 +179,28 @@ impl Input {
 }
 
 /// What rows are ordered by.
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     words: Vec<&'a StringArray>,
     times: &'a [i64],
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn of(table: &Table, batch: &'a RecordBatch) -> Self {
+    /// Of a batch with the table's columns, in any order.
+    pub(crate) fn of(table: &Table, batch: &'a RecordBatch) -> Self {
+        let column = |name: &str| batch.column_by_name(name).expect("the batch has the columns of the sort key");
         let (_, words) = table.sort_key.split_last().expect("a table has a sort key");
         Self {
-            words: words.iter().map(|word| batch.column(table.index_of(word)).as_string()).collect(),
-            times: batch.column(table.index_of("timestamp")).as_primitive::<TimestampNanosecondType>().values(),
+            words: words.iter().map(|word| column(word).as_string()).collect(),
+            times: column("timestamp").as_primitive::<TimestampNanosecondType>().values(),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.times.len()
     }
 
     /// The order of a row and one of other rows: by the words' bytes, NULL first, then by time.
-    pub(super) fn compare(&self, row: usize, other: &Self, other_row: usize) -> std::cmp::Ordering {
+    pub(crate) fn compare(&self, row: usize, other: &Self, other_row: usize) -> std::cmp::Ordering {
         for (a, b) in self.words.iter().zip(&other.words) {
             let of = |array: &'a StringArray, row: usize| array.is_valid(row).then(|| array.value(row).as_bytes());
             let order = of(a, row).cmp(&of(b, other_row));

@@ -18,6 +18,7 @@ use hashbrown::HashMap;
 use orrery_model::{Clock, SystemClock};
 use tokio::sync::oneshot;
 
+pub(crate) use self::input::Keys;
 use self::merge::{Around, Job, Merged};
 use self::plan::{Hour, HourId};
 use crate::DataFile;
@@ -26,7 +27,7 @@ use crate::lake::{Lake, LakeError, LakeView};
 use crate::parquet::{WrittenFile, hour_of};
 
 /// A merge that gets less memory than this waits for another time.
-const LEAST_MEMORY_BYTES: usize = 96 << 20;
+pub const LEAST_MEMORY_BYTES: usize = 96 << 20;
 /// How long an hour whose merge failed is left alone at first; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);

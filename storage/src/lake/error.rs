@@ -17,6 +17,8 @@ pub enum LakeError {
     Unreadable { path: PathBuf, source: parquet::errors::ParquetError },
     #[error("the catalog has format version {found}, and this Orrery knows {supported} and older: use a newer Orrery")]
     NewerFormat { found: i64, supported: i64 },
+    #[error("the catalog has format version {found}, older than {supported}: start the server on it once")]
+    OlderFormat { found: i64, supported: i64 },
     #[error("the catalog is a DuckLake that Orrery did not create: use another data folder")]
     Foreign,
     #[error(

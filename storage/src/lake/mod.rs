@@ -25,6 +25,7 @@ use crate::{DataFile, FileFilter, Learned, TraceFilters};
 pub use error::{LakeError, LearnError};
 pub use expire::Expired;
 pub use steps::Steps;
+pub(crate) use torn::unknown_files;
 
 /// Within the lake's folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";

@@ -18,6 +18,13 @@ struct Found {
     modified: Option<SystemTime>,
 }
 
+impl Found {
+    fn is_older(&self, age: Duration) -> bool {
+        // A time in the future is a clock that was set: the next start has no need of it.
+        self.modified.and_then(|time| time.elapsed().ok()).is_some_and(|old| old >= age)
+    }
+}
+
 /// Removes the files of ours that are not `referenced` (paths below the data folder). For the start, when nobody writes.
 pub(super) fn remove_torn_files(
     fs: &dyn FileSystem,
@@ -38,9 +45,7 @@ impl Lake {
         let data_path = self.data_path.clone();
         let found = tokio::task::spawn_blocking(move || found_below(&data_path));
         let mut found = found.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        // A time in the future is a clock that was set: the next start has no need of it.
-        let is_old = |file: &Found| file.modified.and_then(|time| time.elapsed().ok()).is_some_and(|old| old >= age);
-        found.retain(is_old);
+        found.retain(|file| file.is_older(age));
         if found.is_empty() {
             return Ok(0);
         }
@@ -64,6 +69,14 @@ impl Lake {
         }
         Ok(removed)
     }
+}
+
+/// The paths below the data folder of the files of ours that were written longer than `age` ago.
+pub(crate) async fn unknown_files(data_path: &Path, age: Duration) -> Result<Vec<String>, LakeError> {
+    let data_path = data_path.to_owned();
+    let found = tokio::task::spawn_blocking(move || found_below(&data_path));
+    let found = found.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    Ok(found.into_iter().filter(|file| file.is_older(age)).map(|file| file.relative).collect())
 }
 
 /// All files below the folder whose names are those of our data files.

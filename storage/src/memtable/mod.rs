@@ -164,6 +164,13 @@ impl Memtable {
         drop((done, old_view));
     }
 
+    /// Files were put in the place of others, or dropped: queries read `view` from here on. It has what has been flushed and
+    /// no more.
+    pub fn replaced(&self, view: Arc<LakeView>) {
+        let old_view = std::mem::replace(&mut self.state.lock().view, view);
+        drop(old_view);
+    }
+
     /// Bytes of all parts.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::LearnConfig;
+use crate::compact::CompactionConfig;
+use crate::retention::RetentionConfig;
 
 /// How a store works.
 #[derive(Clone, Debug)]
@@ -28,6 +30,14 @@ pub struct StoreConfig {
     pub absorb_window: Duration,
     /// When keys get columns without being asked for.
     pub learn: LearnConfig,
+    /// How files are merged.
+    pub compaction: CompactionConfig,
+    /// What is kept of them.
+    pub retention: RetentionConfig,
+    /// How often it is looked for what need not be kept any longer.
+    pub upkeep_every: Duration,
+    /// Files that were merged or dropped stay on the disk for so long: more than any query runs, here or in another program.
+    pub grace: Duration,
     /// How long to wait after a failed flush, doubled up to [`StoreConfig::MAX_FLUSH_RETRY`].
     pub flush_retry: Duration,
 }
@@ -41,6 +51,11 @@ impl StoreConfig {
     /// The bytes of rows at which appends wait.
     pub fn overload_bytes(&self) -> usize {
         self.memtable_bytes.saturating_mul(Self::MEMORY_FACTOR)
+    }
+
+    /// The bytes of rows at which merges pause, so that flushes have the machine: before appends have to wait.
+    pub fn pressed_bytes(&self) -> usize {
+        self.memtable_bytes.saturating_mul(Self::MEMORY_FACTOR - 1)
     }
 }
 
@@ -56,6 +71,10 @@ impl Default for StoreConfig {
             free_space_every: Duration::from_millis(250),
             absorb_window: Duration::from_secs(600),
             learn: LearnConfig::default(),
+            compaction: CompactionConfig::default(),
+            retention: RetentionConfig::default(),
+            upkeep_every: Duration::from_secs(15),
+            grace: Duration::from_secs(300),
             flush_retry: Duration::from_secs(1),
         }
     }

@@ -23,8 +23,14 @@ pub enum StoreError {
     Lake(#[from] LakeError),
     #[error("cannot flush what the log holds: {0}")]
     Flush(Arc<str>),
+    #[error("cannot flush what the log holds, the data volume is full: {0}")]
+    DiskFull(Arc<str>),
+    #[error("cannot {operation} the files of the lake")]
+    Upkeep { operation: &'static str, source: LakeError },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    #[error("the store flushes to what is no lake")]
+    NoLake,
     #[error("the store is closed")]
     Closed,
 }

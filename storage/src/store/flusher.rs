@@ -11,6 +11,9 @@ use super::{Shared, StoreConfig, StoreError, Ticket, blocking};
 use crate::memtable::Part;
 use crate::wal::Wal;
 
+/// SQLite's code for a database that finds no room.
+const SQLITE_FULL: &str = "13";
+
 /// How far the files are.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
@@ -18,11 +21,13 @@ pub(super) struct Progress {
     /// The failures so far, and what the last one was.
     failures: u64,
     failure: Arc<str>,
+    /// Whether the last one was for lack of room on the disk.
+    is_full: bool,
 }
 
 impl Progress {
     pub fn new(through: u64) -> Self {
-        Self { through, failures: 0, failure: "".into() }
+        Self { through, failures: 0, failure: "".into(), is_full: false }
     }
 }
 
@@ -51,7 +56,8 @@ pub(super) async fn request(shared: &Shared) -> Result<FlushReport, StoreError> 
         }
     };
     if done.through < through {
-        return Err(StoreError::Flush(done.failure));
+        let failure = if done.is_full { StoreError::DiskFull } else { StoreError::Flush };
+        return Err(failure(done.failure));
     }
     Ok(FlushReport { flushed_sequence: done.through, rows, snapshot: shared.memtable.view().id })
 }
@@ -99,11 +105,14 @@ impl Retry {
 /// Writes one part; gives false where that failed.
 async fn flush_part(shared: &Shared, part: &Part) -> bool {
     let started = Instant::now();
+    // Nobody else shows a view that has these rows in files before memory has let them go.
+    let changing = shared.changing_files.lock().await;
     let result = shared.target.flush(part.first, part.through, part.batches()).await;
     let counters = &shared.counters;
     match result {
         Ok(view) => {
             shared.memtable.flushed(part, view);
+            drop(changing);
             counters.flushes.fetch_add(1, Ordering::Relaxed);
             counters.flushed_rows.fetch_add(part.rows, Ordering::Relaxed);
             let elapsed = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -121,11 +130,12 @@ async fn flush_part(shared: &Shared, part: &Part) -> bool {
         }
         Err(error) => {
             counters.flush_failures.fetch_add(1, Ordering::Relaxed);
-            let message = chain(&*error);
+            let (message, is_full) = (chain(&*error), is_disk_full(&*error));
             tracing::error!(error = message, flush.first = part.first, "a flush failed and will be tried again");
             shared.flush_progress.send_modify(|p| {
                 p.failures += 1;
                 p.failure = message.into();
+                p.is_full = is_full;
             });
             false
         }
@@ -138,6 +148,18 @@ pub(super) async fn drop_segments(shared: &Shared, wal: &Arc<Wal<Ticket>>) {
     if let Err(error) = blocking(move || wal.drop_through(settled)).await {
         tracing::error!(%error, "cannot remove a flushed segment of the log");
     }
+}
+
+/// Whether a full disk, or a quota, is at the bottom of an error, of a file's or of SQLite's.
+pub(crate) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::{Error, ErrorKind};
+    let is_full = |error: &(dyn std::error::Error + 'static)| {
+        let of_file = error.downcast_ref::<Error>().map(Error::kind);
+        let of_catalog = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        matches!(of_file, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+            || of_catalog.is_some_and(|error| error.code().as_deref() == Some(SQLITE_FULL))
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(is_full)
 }
 
 /// An error with its causes.

@@ -6,6 +6,7 @@ mod compress;
 mod config;
 mod error;
 mod flusher;
+mod keeper;
 mod learner;
 mod own;
 mod replay;
@@ -30,10 +31,12 @@ pub use config::StoreConfig;
 pub use error::{AppendError, BoxError, StoreError};
 pub use flusher::FlushReport;
 pub(crate) use flusher::chain;
+pub use keeper::{UpkeepCounters, Upkept};
 pub use replay::Recovery;
-pub use status::{Counters, StoreStatus};
+pub use status::{CompactionStatus, Counters, StoreStatus, UpkeepStatus};
 pub use target::FlushTarget;
 
+use crate::compact::CompactionCounters;
 use crate::dedup::{Claim, Claimed, Dedup, RequestKey};
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::lake::{CATALOG_FILE, Lake};
@@ -53,6 +56,8 @@ pub struct Store {
     dedup: Arc<Dedup>,
     flusher: Mutex<Option<tokio::task::JoinHandle<()>>>,
     learner: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// `None` where the files are no lake.
+    keeper: Option<Arc<keeper::Keeper>>,
     coalescer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,7 +71,11 @@ struct Shared {
     space: space::SpaceGate,
     flush_wanted: Notify,
     flush_progress: watch::Sender<flusher::Progress>,
+    /// Held while the catalog's files and the memtable's view of them change together.
+    changing_files: tokio::sync::Mutex<()>,
     counters: Counters,
+    compaction: Arc<CompactionCounters>,
+    upkeep: UpkeepCounters,
     recovery: Recovery,
     /// Ends the flusher.
     stop: CancellationToken,
@@ -112,12 +121,13 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, StoreError> {
         let lock = lock_dir(&config, &*clock)?;
-        let lake = Lake::open(&config.dir).await?;
-        Self::start(config, lock, decode, clock, Arc::new(RealFileSystem), Arc::new(lake)).await
+        let lake = Arc::new(Lake::open(&config.dir).await?);
+        let target = Arc::clone(&lake) as _;
+        Self::start(config, lock, decode, clock, Arc::new(RealFileSystem), target, Some(lake)).await
     }
 
-    /// Like [`Store::open`], with the log's file system and what is flushed to given by the caller. The lock is taken on
-    /// the real folder all the same.
+    /// Like [`Store::open`], with the log's file system and what is flushed to given by the caller, who keeps that: nothing
+    /// is merged or dropped by itself. The lock is taken on the real folder all the same.
     pub async fn open_with(
         config: StoreConfig,
         decode: Arc<dyn Decode>,
@@ -126,7 +136,7 @@ impl Store {
         target: Arc<dyn FlushTarget>,
     ) -> Result<Arc<Self>, StoreError> {
         let lock = lock_dir(&config, &*clock)?;
-        Self::start(config, lock, decode, clock, fs, target).await
+        Self::start(config, lock, decode, clock, fs, target, None).await
     }
 
     async fn start(
@@ -136,6 +146,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         fs: Arc<dyn FileSystem>,
         target: Arc<dyn FlushTarget>,
+        lake: Option<Arc<Lake>>,
     ) -> Result<Arc<Self>, StoreError> {
         let wal_dir = make_wal_dir(&config, &fs).await?;
         let dedup = Arc::new(Dedup::new(config.absorb_window));
@@ -148,7 +159,10 @@ impl Store {
             queued_bytes: AtomicUsize::new(0),
             flush_wanted: Notify::new(),
             flush_progress: watch::Sender::new(flusher::Progress::new(flushed)),
+            changing_files: tokio::sync::Mutex::default(),
             counters: Counters::default(),
+            compaction: Arc::default(),
+            upkeep: UpkeepCounters::default(),
             recovery: Recovery::new(&replayed.scan, replayed.requests, replayed.rows),
             stop: CancellationToken::new(),
             lock: Mutex::new(Some(lock)),
@@ -157,6 +171,7 @@ impl Store {
         let wal = {
             let config = WalConfig { dir: wal_dir, segment_bytes: shared.config.wal_segment_bytes };
             let (shared, dedup, scan) = (Arc::clone(&shared), Arc::clone(&dedup), replayed.scan);
+            let clock = Arc::clone(&clock);
             blocking(move || {
                 let sink = move |outcome| shared.logged(outcome);
                 Wal::start(fs, config, &scan, dedup, clock, sink)
@@ -172,12 +187,14 @@ impl Store {
         flusher::drop_segments(&shared, &wal).await;
         let flusher = tokio::spawn(flusher::run(Arc::clone(&shared), Arc::clone(&wal)));
         let learner = shared.config.learn.enabled.then(|| tokio::spawn(learner::run(Arc::clone(&shared))));
+        let keeper = lake.map(|lake| keeper::Keeper::start(&shared, lake, clock));
         Ok(Arc::new(Self {
             shared,
             wal,
             dedup,
             flusher: Mutex::new(Some(flusher)),
             learner: Mutex::new(learner),
+            keeper,
             coalescer: Mutex::new(Some(coalescer)),
         }))
     }
@@ -315,6 +332,9 @@ impl Store {
     /// Takes no more appends, waits for those under way, flushes and gives the folder back. Where the flush fails, what
     /// was not flushed stays in the log.
     pub async fn close(&self) -> Result<(), StoreError> {
+        if let Some(keeper) = &self.keeper {
+            keeper.stop().await;
+        }
         let wal = Arc::clone(&self.wal);
         blocking(move || wal.close()).await;
         let flushed = self.flush().await;
@@ -355,6 +375,11 @@ impl Drop for Store {
 }
 
 impl Shared {
+    /// Whether ingest needs the machine more than anything that can wait.
+    fn is_pressed(&self) -> bool {
+        self.memtable.bytes() + self.queued_bytes.load(Ordering::Relaxed) >= self.config.pressed_bytes()
+    }
+
     /// The log's sink, on its writer's thread: publish, then acknowledge.
     fn logged(self: &Arc<Self>, outcome: Outcome<Ticket>) {
         let (first, tickets) = match outcome {

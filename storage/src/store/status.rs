@@ -6,6 +6,7 @@ use super::{AppendError, Recovery, Shared, Ticket};
 use crate::dedup::Dedup;
 use crate::memtable::MemtableSize;
 use crate::parquet::{MIXED, hour_of};
+use crate::retention::Why;
 use crate::wal::Wal;
 
 /// Counted since the start.
@@ -37,6 +38,85 @@ impl Counters {
             AppendError::Closed | AppendError::Fatal(_) | AppendError::TooLarge { .. } => &self.refused_other,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Merging of files; counts are since the start.
+#[derive(Clone, Debug, Default)]
+pub struct CompactionStatus {
+    /// `off`, `idle`, `merging` or `paused`, which is for ingest.
+    pub state: &'static str,
+    pub runs: u64,
+    pub files: u64,
+    pub rows: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+    pub duration_ns: u64,
+    pub paused_ns: u64,
+    pub lost_races: u64,
+    pub failures: u64,
+    pub put_off: u64,
+}
+
+/// What was dropped and deleted since the start, and what is about to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct UpkeepStatus {
+    /// Files, rows and bytes that queries no longer see, by why.
+    pub dropped: Vec<(Why, [u64; 3])>,
+    pub expired_snapshots: u64,
+    pub deleted_files: u64,
+    pub deleted_bytes: u64,
+    pub orphans: u64,
+    pub failures: u64,
+    pub pending_bytes: u64,
+}
+
+impl CompactionStatus {
+    fn of(shared: &Shared) -> Self {
+        let (counters, upkeep) = (&shared.compaction, &shared.upkeep);
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let state = if upkeep.is_paused.load(Ordering::Relaxed) {
+            "paused"
+        } else if upkeep.is_merging.load(Ordering::Relaxed) {
+            "merging"
+        } else if shared.config.compaction.enabled {
+            "idle"
+        } else {
+            "off"
+        };
+        Self {
+            state,
+            runs: get(&counters.runs),
+            files: get(&counters.files),
+            rows: get(&counters.rows),
+            read_bytes: get(&counters.read_bytes),
+            written_bytes: get(&counters.written_bytes),
+            duration_ns: get(&counters.duration_ns),
+            paused_ns: get(&upkeep.paused_ns),
+            lost_races: get(&counters.lost_races),
+            failures: get(&counters.failures),
+            put_off: get(&counters.put_off),
+        }
+    }
+}
+
+impl UpkeepStatus {
+    fn of(shared: &Shared) -> Self {
+        let counters = &shared.upkeep;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let dropped = |why: Why| {
+            let of = [&counters.dropped_files, &counters.dropped_rows, &counters.dropped_bytes];
+            (why, of.map(|counters| get(&counters[why as usize])))
+        };
+        Self {
+            dropped: Why::ALL.into_iter().map(dropped).collect(),
+            expired_snapshots: get(&counters.expired_snapshots),
+            deleted_files: get(&counters.deleted_files),
+            deleted_bytes: get(&counters.deleted_bytes),
+            orphans: get(&counters.orphans),
+            failures: get(&counters.failures),
+            pending_bytes: get(&counters.pending_bytes),
+        }
     }
 }
 
@@ -87,6 +167,8 @@ pub struct StoreStatus {
     /// Columns that the tables of all tenants have learned.
     pub learned_columns: u64,
     pub recovery: Recovery,
+    pub compaction: CompactionStatus,
+    pub upkeep: UpkeepStatus,
 }
 
 impl StoreStatus {
@@ -140,6 +222,8 @@ impl StoreStatus {
             learned_keys: get(&counters.learned_keys),
             learned_columns: shared.target.view().learned.count() as u64,
             recovery: shared.recovery.clone(),
+            compaction: CompactionStatus::of(shared),
+            upkeep: UpkeepStatus::of(shared),
         }
     }
 }

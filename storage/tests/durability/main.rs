@@ -6,6 +6,7 @@ mod disk;
 mod flips;
 mod flips_catalog;
 mod harness;
+mod keep;
 mod power;
 mod real;
 mod refusals;

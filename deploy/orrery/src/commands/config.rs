@@ -37,6 +37,18 @@ fn check(flags: &ServerFlags) -> Result<ExitCode> {
         println!("notifier       {} ({})", notifier.name(), notifier.kind());
     }
     println!("memtable       {}, flushed after {}", config.storage.memtable, config.storage.flush_age);
+    let merges = &config.compaction;
+    let merged = format!(
+        "into files of {} to {}, files they replace kept {:?}",
+        merges.target_size,
+        merges.max_size,
+        config.grace()
+    );
+    println!("compaction     {}", if merges.enabled { &merged } else { "off" });
+    println!("retention      {}", config.retention);
+    for table in &config.retention.tables {
+        println!("retention      {table}");
+    }
     println!("query          {} of memory, {} at most", config.query.memory, config.query.deadline);
     println!("the configuration is good");
     Ok(ExitCode::SUCCESS)

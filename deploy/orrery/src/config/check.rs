@@ -70,6 +70,7 @@ impl Config {
         if self.storage.learn_every.0.is_zero() {
             return Err(ConfigError::Invalid("storage.learn_every must be more than nothing".to_owned()));
         }
+        self.check_lake()?;
         let least = orrery_alert::rules::file::MIN_INTERVAL;
         if self.alerting.interval.0 < least {
             return Err(ConfigError::Invalid(format!("alerting.interval must be at least {} s", least.as_secs())));

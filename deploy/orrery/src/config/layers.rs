@@ -45,7 +45,7 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, 
     text.parse().map_err(|error: T::Err| format!("{text:?}: {error}"))
 }
 
-/// Every setting but tokens and notifiers, which only a file can hold.
+/// Every setting but tokens, notifiers and what is kept of single tables, which only a file can hold.
 pub fn settings() -> &'static [Setting] {
     macro_rules! setting {
         ($key:literal, $config:ident, $text:ident, $set:expr) => {
@@ -82,6 +82,16 @@ pub fn settings() -> &'static [Setting] {
         setting!("storage.learn_share", c, text, c.storage.learn_share = parse(text)?),
         setting!("storage.learn_rows", c, text, c.storage.learn_rows = parse(text)?),
         setting!("storage.learn_columns", c, text, c.storage.learn_columns = parse(text)?),
+        setting!("compaction.enabled", c, text, c.compaction.enabled = parse(text)?),
+        setting!("compaction.memory", c, text, c.compaction.memory = text.parse()?),
+        setting!("compaction.target_size", c, text, c.compaction.target_size = text.parse()?),
+        setting!("compaction.max_size", c, text, c.compaction.max_size = text.parse()?),
+        setting!("compaction.min_files", c, text, c.compaction.min_files = parse(text)?),
+        setting!("compaction.settle", c, text, c.compaction.settle = text.parse()?),
+        setting!("compaction.keep_replaced", c, text, c.compaction.keep_replaced = text.parse()?),
+        setting!("retention.max_age", c, text, c.retention.max_age = Some(text.parse()?)),
+        setting!("retention.max_size", c, text, c.retention.max_size = Some(text.parse()?)),
+        setting!("retention.max_disk", c, text, c.retention.max_disk = text.parse()?),
         setting!("ingest.max_request", c, text, c.ingest.max_request = text.parse()?),
         setting!("ingest.memory", c, text, c.ingest.memory = text.parse()?),
         setting!("ingest.max_hours", c, text, c.ingest.max_hours = parse(text)?),

@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+mod lake;
 mod layers;
 mod notifiers;
 mod units;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use lake::{Compaction, Retention};
 pub use layers::{ConfigError, load, settings};
 pub use notifiers::Notifier;
 pub use units::{ByteSize, Span};
@@ -45,6 +47,8 @@ pub struct Config {
     pub notifiers: Vec<Notifier>,
     pub log: Log,
     pub storage: Storage,
+    pub compaction: Compaction,
+    pub retention: Retention,
     pub ingest: Ingest,
     pub query: Query,
     pub alerting: Alerting,
@@ -188,6 +192,8 @@ impl Default for Config {
             notifiers: Vec::new(),
             log: Log::default(),
             storage: Storage::default(),
+            compaction: Compaction::default(),
+            retention: Retention::default(),
             ingest: Ingest::default(),
             query: Query::default(),
             alerting: Alerting::default(),

@@ -1,4 +1,4 @@
-//! Sizes and spans of time as people write them: `96MiB`, `30s`. Never guesses a unit.
+//! Sizes, spans of time and shares as people write them: `96MiB`, `30s`, `90%`. Never guesses a unit.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +12,10 @@ pub struct ByteSize(pub u64);
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+/// A share, in whole percent from 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
 
 const SIZES: [(&str, u64); 8] = [
     ("B", 1),
@@ -49,6 +53,30 @@ impl FromStr for Span {
         scaled(text, &SPANS)
             .map(|ms| Self(Duration::from_millis(ms)))
             .ok_or_else(|| format!("{text:?} is not a span of time; write for example \"30s\""))
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+        number
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a share; write for example \"90%\""))
+    }
+}
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

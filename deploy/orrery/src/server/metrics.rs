@@ -133,6 +133,39 @@ const STORE: &[(&str, &str, &str, Read)] = &[
     ("orrery_store_free_bytes", "gauge", "free space of the data volume", |s| {
         s.free_bytes.map_or(f64::NAN, |b| b as f64)
     }),
+    ("orrery_compaction_merges_total", "counter", "merges of files", |s| s.compaction.runs as f64),
+    ("orrery_compaction_files_total", "counter", "files merged into others", |s| s.compaction.files as f64),
+    ("orrery_compaction_rows_total", "counter", "rows written again", |s| s.compaction.rows as f64),
+    ("orrery_compaction_read_bytes_total", "counter", "size of merged files", |s| s.compaction.read_bytes as f64),
+    ("orrery_compaction_written_bytes_total", "counter", "size of the files that came of them", |s| {
+        s.compaction.written_bytes as f64
+    }),
+    ("orrery_compaction_seconds_total", "counter", "time spent merging", |s| s.compaction.duration_ns as f64 / 1e9),
+    ("orrery_compaction_paused_seconds_total", "counter", "time that merges waited for ingest", |s| {
+        s.compaction.paused_ns as f64 / 1e9
+    }),
+    ("orrery_compaction_running", "gauge", "1 while files are merged", |s| {
+        f64::from(u8::from(matches!(s.compaction.state, "merging" | "paused")))
+    }),
+    ("orrery_compaction_lost_races_total", "counter", "merges that another commit had overtaken", |s| {
+        s.compaction.lost_races as f64
+    }),
+    ("orrery_compaction_put_off_total", "counter", "merges that waited for memory or disk", |s| {
+        s.compaction.put_off as f64
+    }),
+    ("orrery_compaction_failures_total", "counter", "merges that failed", |s| s.compaction.failures as f64),
+    ("orrery_upkeep_expired_snapshots_total", "counter", "snapshots removed from the catalog", |s| {
+        s.upkeep.expired_snapshots as f64
+    }),
+    ("orrery_upkeep_deleted_files_total", "counter", "files deleted from the disk", |s| s.upkeep.deleted_files as f64),
+    ("orrery_upkeep_deleted_bytes_total", "counter", "size of these files", |s| s.upkeep.deleted_bytes as f64),
+    ("orrery_upkeep_orphans_total", "counter", "files that were not in the catalog, deleted", |s| {
+        s.upkeep.orphans as f64
+    }),
+    ("orrery_upkeep_failures_total", "counter", "rounds of upkeep that failed", |s| s.upkeep.failures as f64),
+    ("orrery_upkeep_pending_bytes", "gauge", "files that no new query reads and that are to be deleted", |s| {
+        s.upkeep.pending_bytes as f64
+    }),
     ("orrery_wal_segments", "gauge", "segments of the write-ahead log", |s| s.wal_segments as f64),
     ("orrery_wal_bytes", "gauge", "size of the write-ahead log", |s| s.wal_bytes as f64),
     ("orrery_wal_records_total", "counter", "records written to the log", |s| s.wal_records as f64),
@@ -151,13 +184,26 @@ fn store(text: &mut Text, status: &StoreStatus) {
         text.family(name, kind, help);
         text.sample(name, &[], read(status));
     }
+    for (what, (name, help)) in [
+        ("orrery_retention_dropped_files_total", "files that need not be kept, dropped"),
+        ("orrery_retention_dropped_rows_total", "rows of these files"),
+        ("orrery_retention_dropped_bytes_total", "size of these files"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        text.family(name, "counter", help);
+        for (why, counts) in &status.upkeep.dropped {
+            text.sample(name, &[("why", why.word())], counts[what] as f64);
+        }
+    }
 }
 
 fn queries(text: &mut Text, engine: &Engine) {
     let (activity, caches) = (engine.activity(), engine.caches());
     for (name, help, value) in [
         ("orrery_query_sessions", "queries that run", activity.sessions as u64),
-        ("orrery_query_memory_bytes", "working memory of queries", activity.memory_bytes as u64),
+        ("orrery_query_memory_bytes", "working memory of queries and merges", activity.memory_bytes as u64),
         ("orrery_query_trace_filter_bytes", "filters of trace ids held in memory", caches.trace_filter_bytes),
         ("orrery_query_token_filter_bytes", "filters of words held in memory", caches.token_filter_bytes),
     ] {

@@ -28,7 +28,8 @@ use orrery_collector::decode::{DecodeLimits, OtlpDecoder};
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
 use orrery_query::{AlertSource, Engine, QueryConfig, StatusSource};
-use orrery_storage::{LearnConfig, NotifierState, Store, StoreConfig};
+use orrery_storage::compact::LEAST_MEMORY_BYTES;
+use orrery_storage::{CompactionConfig, LearnConfig, MemoryBudget, NotifierState, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -97,9 +98,12 @@ impl Server {
         let (health, stop) = (Health::default(), CancellationToken::new());
         let doors = Doors::new(config, health.clone())?;
         let (addresses, listeners) = listen(config, &doors, &stop).await?;
-        let store = Store::open(store_config(config), Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
+        // Of queries and merges together: a merge takes what queries leave.
+        let memory = Arc::new(MemoryBudget::new(config.query.memory.as_usize()));
+        let stored = store_config(config, Arc::clone(&memory));
+        let store = Store::open(stored, Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
         let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
-        let engine = Engine::new(Arc::clone(&store) as _, query_config(config), Arc::clone(&clock))?;
+        let engine = Engine::sharing(Arc::clone(&store) as _, query_config(config), memory, Arc::clone(&clock))?;
         let external_url = config.external_url.clone().unwrap_or_else(|| addresses.url(addresses.http));
         let external_url = external_url.trim_end_matches('/');
         let notifiers = Arc::new(start_notifiers(config, external_url, Arc::clone(&clock)).await?);
@@ -151,6 +155,7 @@ impl Server {
     pub async fn stop(mut self) -> Result<()> {
         self.health.set(Phase::Draining);
         self.stop.cancel();
+        self.store.stop_keeping();
         let drained = async { while self.listeners.join_next().await.is_some() {} };
         if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
             tracing::warn!(timeout_ms = self.drain_timeout.as_millis(), "requests under way were cut short");
@@ -234,8 +239,23 @@ async fn start_notifiers(config: &Config, external_url: &str, clock: Arc<dyn Clo
     Ok(Notifiers::start(&notifiers, external_url, Arc::new(state), clock).await?)
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+fn store_config(config: &Config, memory: Arc<MemoryBudget>) -> StoreConfig {
+    let compaction = CompactionConfig {
+        enabled: config.compaction.enabled,
+        // Whatever merges take, one query's share is left.
+        memory_bytes: config.compaction.memory.as_usize().min(memory.limit() / 2).max(LEAST_MEMORY_BYTES),
+        memory,
+        target_bytes: config.compaction.target_size.0,
+        max_bytes: config.compaction.max_size.0,
+        many_files: config.compaction.min_files,
+        settle: config.compaction.settle.0,
+        floor_free_bytes: config.storage.min_free.0,
+        ..CompactionConfig::default()
+    };
     StoreConfig {
+        compaction,
+        retention: config.retention.config(config.storage.min_free),
+        grace: config.grace(),
         dir: config.data_dir.clone(),
         memtable_bytes: config.storage.memtable.as_usize(),
         flush_age: config.storage.flush_age.0,
