@@ -151,7 +151,7 @@ async fn a_retired_column_stays_in_files_that_have_it_and_comes_into_no_other() 
     assert_eq!(has, [true, false]);
     assert_eq!(lake.compact(&config()).await.expect("it merges").merges, 1);
     let merged = files(&lake, spans_of);
-    assert_eq!(merged[0].layout.as_ref().expect("a layout").learned, [column.clone()]);
+    assert_eq!(merged[0].layout.as_ref().expect("a layout").learned, std::slice::from_ref(&column));
     assert_eq!(sorted(values(&read(&merged[0]), "user.id")), sorted(sent));
     drop(lake);
     let lake = Lake::open(dir.path()).await.expect("the same lake");
