@@ -17,7 +17,7 @@ use crate::compact::Keys;
 use crate::lake::LakeError;
 use crate::parquet::{MIXED, hour_of};
 use crate::token_filter::{RowGroupTokens, TokenFilters, Word};
-use crate::{DataFile, ReadError, TraceFilter, VerifiedFile};
+use crate::{DataFile, MapKeys, ReadError, TraceFilter, VerifiedFile, map_keys};
 
 /// What is wrong with the file; nothing where all is well. An error only where it was stopped.
 pub(super) fn check(
@@ -43,6 +43,7 @@ pub(super) fn check(
         wrong.push(error.to_string());
         return Ok(wrong);
     }
+    wrong.extend(check_layout(file));
     match check_rows(table(name), file, &handle, says, goes_on) {
         Ok(found) => wrong.extend(found),
         Err(Ended::Stopped) => return Err(LakeError::Stopped),
@@ -69,6 +70,17 @@ fn check_partition(file: &DataFile, says: &Says) -> Vec<String> {
     let agree = says.partition == expected;
     let wrong = || format!("its partition is ({}), not ({})", says.partition.join(", "), expected.join(", "));
     (!agree).then(wrong).into_iter().collect()
+}
+
+/// By what the catalog says of the maps' keys a query leaves a file unopened.
+fn check_layout(file: &Arc<DataFile>) -> Option<String> {
+    let layout = file.layout.as_ref()?;
+    let agree = |keys: &MapKeys| layout.map_keys.iter().zip(keys).all(|(said, found)| said.is_none() || said == found);
+    match map_keys(file) {
+        Ok(keys) if agree(&keys) => None,
+        Ok(_) => Some("the keys of its maps are others than the catalog says".to_owned()),
+        Err(error) => Some(format!("the keys of its maps cannot be read: {error}")),
+    }
 }
 
 fn check_rows(
@@ -155,6 +167,13 @@ fn check_footer(table: &Table, file: &DataFile, footer: &ArrowReaderMetadata) ->
             // Older files lack what the table got later.
             Err(_) if !field.is_nullable() => wrong.push(format!("it has no column {}", field.name())),
             _ => {}
+        }
+    }
+    for column in file.layout.iter().flat_map(|layout| &layout.learned) {
+        match footer.schema().field_with_name(&column.column_name()) {
+            Ok(found) if *found.data_type() == column.data_type() => {}
+            Ok(found) => wrong.push(format!("its column {} is of type {}", found.name(), found.data_type())),
+            Err(_) => wrong.push(format!("it has no column {}, which the catalog says it has", column.column_name())),
         }
     }
     wrong

@@ -4,10 +4,11 @@ use std::fs::File;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use orrery_model::{LearnedColumn, Scope, ValueType};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
-use crate::TraceFilter;
+use crate::{FileLayout, TraceFilter};
 
 use crate::support::{self, START, Seed};
 
@@ -77,6 +78,21 @@ fn whatever_is_wrong_with_a_file_is_said() {
         (|file, _| file.max_timestamp_ns += 1, "its times are from"),
         (|file, _| file.size_bytes += 1, "is damaged: it has"),
         (|file, _| file.path.set_extension("gone").then_some(()).expect("another name"), "it is missing"),
+        (
+            |file, _| {
+                let map_keys = [None, None, Some(Vec::new())];
+                file.layout = Some(FileLayout { map_keys, learned: Vec::new() }.into());
+            },
+            "the keys of its maps are others than the catalog says",
+        ),
+        (
+            |file, _| {
+                let (scope, key, value_type) = (Scope::Item, "k".to_owned(), ValueType::Int);
+                let learned = vec![LearnedColumn { field_id: 10_000, scope, key, value_type }];
+                file.layout = Some(FileLayout { learned, ..FileLayout::default() }.into());
+            },
+            "it has no column attributes.k, which the catalog says it has",
+        ),
         (|_, says| says.word_nulls = 3, "0 of its service_name are NULL, the catalog says 3"),
         (|_, says| says.word_range = Some(("ads".into(), "email".into())), "its service_name is from other values"),
         (|_, says| says.partition[3] = "10".into(), "its partition is (2026, 3, 14, 10), not (2026, 3, 14, 9)"),

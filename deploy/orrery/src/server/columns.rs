@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Json};
 use http::StatusCode;
 use orrery_api::{ApiError, ErrorBody};
 use orrery_model::{Identity, LearnedColumn, Scope, Signal, TableName, ValueType};
@@ -14,12 +14,13 @@ use orrery_storage::{Lake, LakeError, LearnError, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub fn router(store: Arc<Store>) -> Router {
-    Router::new()
-        .route("/api/v1/lake/promote", post(promote))
-        .route("/api/v1/lake/demote", post(demote))
-        .route("/api/v1/lake/columns", get(columns))
-        .with_state(store)
+/// Every path with what answers it.
+pub fn routes() -> [(&'static str, MethodRouter<Arc<Store>>); 3] {
+    [
+        ("/api/v1/lake/promote", post(promote)),
+        ("/api/v1/lake/demote", post(demote)),
+        ("/api/v1/lake/columns", get(columns)),
+    ]
 }
 
 /// `{"key": "user.id", "table": "spans", "scope": "item", "type": "string"}`; what is left out is as here.

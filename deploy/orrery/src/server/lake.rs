@@ -13,19 +13,22 @@ use orrery_api::{ApiError, ErrorBody};
 use orrery_storage::{Store, StoreError};
 use serde_json::{Value, json};
 
+use super::columns;
+
 /// Every path with what answers it.
-fn routes() -> [(&'static str, MethodRouter<Arc<Store>>); 5] {
-    [
+fn routes() -> impl Iterator<Item = (&'static str, MethodRouter<Arc<Store>>)> {
+    let own = [
         ("/api/v1/lake/status", get(status)),
         ("/api/v1/lake/flush", post(flush)),
         ("/api/v1/lake/compact", post(compact)),
         ("/api/v1/lake/expire", post(expire)),
         ("/api/v1/lake/verify", post(verify)),
-    ]
+    ];
+    own.into_iter().chain(columns::routes())
 }
 
 pub fn router(store: Arc<Store>) -> Router {
-    routes().into_iter().fold(Router::new(), |router, (path, answer)| router.route(path, answer)).with_state(store)
+    routes().fold(Router::new(), |router, (path, answer)| router.route(path, answer)).with_state(store)
 }
 
 /// Answers when all that was acknowledged before is in files.
@@ -124,6 +127,6 @@ mod tests {
         let paths = document["paths"].as_object().expect("paths").keys();
         let described: BTreeSet<String> =
             paths.filter(|path| path.starts_with("/lake/")).map(|path| format!("/api/v1{path}")).collect();
-        assert_eq!(described, routes().map(|(path, _)| path.to_owned()).into());
+        assert_eq!(described, routes().map(|(path, _)| path.to_owned()).collect());
     }
 }

@@ -193,7 +193,6 @@ impl Doors {
         let router = Router::new()
             .merge(api)
             .merge(lake::router(Arc::clone(&sources.store)))
-            .merge(columns::router(Arc::clone(&sources.store)))
             .merge(metrics::router(sources))
             .merge(dashboard::router())
             .layer(axum::middleware::from_fn(compress::gzip));
