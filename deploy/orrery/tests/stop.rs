@@ -8,6 +8,17 @@ use std::net::TcpStream;
 
 use server::{Folder, Server, one_span, poll};
 
+/// A request is under way once its bytes count as such.
+fn wait_until_under_way(server: &Server) {
+    poll("the request to arrive", || {
+        let (_, metrics) = server.get("/metrics");
+        metrics
+            .lines()
+            .any(|line| line.starts_with("orrery_receiver_in_flight_bytes") && !line.ends_with(" 0"))
+            .then_some(())
+    });
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_stop_and_a_kill() {
     let folder = Folder::new();
@@ -48,14 +59,7 @@ fn a_signal_lets_a_request_under_way_finish() {
     let (first, rest) = body.split_at(10);
     connection.write_all(head.as_bytes()).expect("sent");
     connection.write_all(first.as_bytes()).expect("sent");
-    // The request is under way once its bytes count as such.
-    poll("the request to arrive", || {
-        let (_, metrics) = server.get("/metrics");
-        metrics
-            .lines()
-            .any(|line| line.starts_with("orrery_receiver_in_flight_bytes") && !line.ends_with(" 0"))
-            .then_some(())
-    });
+    wait_until_under_way(&server);
     server.signal("TERM");
     poll("the port to close", || TcpStream::connect(&address).err());
     connection.write_all(rest.as_bytes()).expect("the connection is still open");
@@ -76,6 +80,7 @@ fn a_client_that_never_finishes_does_not_hold_up_the_stop() {
         "POST /v1/traces HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
     );
     connection.write_all(head.as_bytes()).expect("sent");
+    wait_until_under_way(&server);
     assert!(server.stop().success(), "{}", folder.log());
     assert!(folder.log().contains("cut short"), "{}", folder.log());
 }
