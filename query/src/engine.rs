@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use orrery_model::{Clock, Identity, TenantId};
-use orrery_storage::{MemoryBudget, Snapshot, Store, TraceFilters};
+use orrery_storage::{MemoryBudget, Rollups, Snapshot, Store, TraceFilters};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +21,16 @@ pub trait SnapshotSource: Send + Sync + 'static {
     /// One consistent moment of a tenant; cheap.
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot>;
 
+    /// Where what is counted beforehand is kept, if anywhere.
+    fn rollups(&self) -> Option<Rollups> {
+        None
+    }
+
+    /// Whose snapshots there are.
+    fn tenants(&self) -> Vec<TenantId> {
+        vec![TenantId::default()]
+    }
+
     /// The trace filters of all files of the snapshots, at most about so many bytes of them in memory.
     fn trace_filters(&self, _cache_bytes: usize) -> TraceFilters {
         TraceFilters::without_catalog()
@@ -30,6 +40,14 @@ pub trait SnapshotSource: Send + Sync + 'static {
 impl SnapshotSource for Store {
     fn snapshot(&self, tenant: &TenantId) -> Arc<Snapshot> {
         Self::snapshot(self, tenant)
+    }
+
+    fn rollups(&self) -> Option<Rollups> {
+        Some(Self::rollups(self))
+    }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        Self::tenants(self)
     }
 
     fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
@@ -76,6 +94,8 @@ pub struct QueryConfig {
     pub token_cache_bytes: usize,
     /// Memory for the trace filters of files, bytes: about 1.25 a trace of a file.
     pub trace_filter_cache_bytes: usize,
+    /// Whether what was counted beforehand answers where it holds.
+    pub rollups: bool,
     /// Partitions of a plan and threads of the engine.
     pub threads: usize,
 }
@@ -92,6 +112,7 @@ impl Default for QueryConfig {
             footer_cache_bytes: 64 << 20,
             token_cache_bytes: 64 << 20,
             trace_filter_cache_bytes: 128 << 20,
+            rollups: true,
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }
@@ -146,6 +167,7 @@ pub struct Engine {
     /// Of everyone's queries.
     everyone: Lane,
     known: Known,
+    rollups: Option<Arc<Rollups>>,
     runtime: OwnRuntime,
 }
 
@@ -197,7 +219,9 @@ impl Engine {
             tokens: Arc::new(TokenCache::new(config.token_cache_bytes)),
             trace_filters: Arc::new(source.trace_filters(config.trace_filter_cache_bytes)),
         };
-        Ok(Arc::new(Self { source, clock, shared, everyone, known, runtime: OwnRuntime(Some(runtime)), config }))
+        let rollups = source.rollups().filter(|_| config.rollups).map(Arc::new);
+        let runtime = OwnRuntime(Some(runtime));
+        Ok(Arc::new(Self { source, clock, shared, everyone, known, rollups, runtime, config }))
     }
 
     /// A session for one request: pins the tenant's snapshot as it is when the query's turn has come. Waits for a free
@@ -255,6 +279,14 @@ impl Engine {
     /// What is remembered of files at this moment.
     pub fn caches(&self) -> Caches {
         Caches { token_filter_bytes: self.known.tokens.bytes(), trace_filter_bytes: self.known.trace_filters.bytes() }
+    }
+
+    pub(crate) const fn rollups(&self) -> Option<&Arc<Rollups>> {
+        self.rollups.as_ref()
+    }
+
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        self.source.tenants()
     }
 
     pub(crate) const fn shared(&self) -> &Arc<RuntimeEnv> {

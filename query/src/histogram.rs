@@ -1,8 +1,10 @@
 //! An exponential histogram of one fixed scale: what every latency percentile of the graph and of the services comes
 //! from. Never keeps the values.
 
-/// 64 buckets between a value and its double: a percentile is off by at most 0.6 %.
+/// 64 buckets between a value and its double: a percentile is off by at most 0.6 %. OTLP's scale 6.
 const SCALE: f64 = 64.0;
+/// As many as 63 bits have.
+const BUCKETS: usize = 63 * 64;
 
 /// Counts of non-negative integers (nanoseconds) in buckets `(2^(i/64), 2^((i+1)/64)]`; what is not positive counts as 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,9 +14,21 @@ pub struct Histogram {
     offset: usize,
     counts: Vec<u64>,
     total: u64,
-    sum: i64,
+    sum: i128,
     min: i64,
     max: i64,
+}
+
+/// What a histogram is made of, to be kept and read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub zeros: u64,
+    /// The bucket that `counts` begins with; its first and its last count are not 0.
+    pub offset: usize,
+    pub counts: Vec<u64>,
+    pub sum: i128,
+    pub min: i64,
+    pub max: i64,
 }
 
 impl Histogram {
@@ -24,7 +38,7 @@ impl Histogram {
         }
         self.min = self.min.min(value);
         self.max = self.max.max(value);
-        self.sum = self.sum.saturating_add(value);
+        self.sum += i128::from(value);
         self.total += 1;
         if value <= 0 {
             self.zeros += 1;
@@ -38,8 +52,49 @@ impl Histogram {
         self.total
     }
 
-    pub const fn sum(&self) -> i64 {
-        self.sum
+    /// Of all values, or the nearest number that fits.
+    pub fn sum(&self) -> i64 {
+        i64::try_from(self.sum).unwrap_or(if self.sum < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Adds the values of another.
+    pub fn merge(&mut self, other: &Self) {
+        if other.total == 0 {
+            return;
+        }
+        if self.total == 0 {
+            (self.min, self.max) = (other.min, other.max);
+        }
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum += other.sum;
+        self.total += other.total;
+        self.zeros += other.zeros;
+        if let Some(last) = other.counts.len().checked_sub(1) {
+            // The range is widened once.
+            self.slot(other.offset);
+            self.slot(other.offset + last);
+            let at = other.offset - self.offset;
+            for (mine, theirs) in self.counts[at..].iter_mut().zip(&other.counts) {
+                *mine += theirs;
+            }
+        }
+    }
+
+    pub fn parts(&self) -> Parts {
+        let Self { zeros, offset, counts, sum, min, max, .. } = self.clone();
+        Parts { zeros, offset, counts, sum, min, max }
+    }
+
+    /// The inverse of [`Histogram::parts`]; `None` where the parts are none of a histogram.
+    pub fn from_parts(parts: Parts) -> Option<Self> {
+        let Parts { zeros, offset, counts, sum, min, max } = parts;
+        let ends_count = counts.first().is_none_or(|c| *c > 0) && counts.last().is_none_or(|c| *c > 0);
+        if offset.checked_add(counts.len())? > BUCKETS || !ends_count {
+            return None;
+        }
+        let total = counts.iter().try_fold(zeros, |sum, count| sum.checked_add(*count))?;
+        Some(Self { zeros, offset, counts, total, sum, min, max })
     }
 
     /// The value below or at which the share `q` of the values lie: the middle of its bucket, within the smallest and the

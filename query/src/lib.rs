@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod prepared;
 mod records;
+pub mod rollup;
 pub mod router;
 mod sandbox;
 pub mod services;

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, Statement as Sql, TimezoneInfo, Value, visit_expressions_mut,
 };
 
+use crate::rollup::DerivedTable;
 use crate::table::LakeTable;
 use crate::{QueryError, sandbox};
 
@@ -119,5 +120,6 @@ fn scanned(plan: &LogicalPlan) -> Result<BTreeSet<String>, QueryError> {
 fn lake_table(scan: &datafusion::logical_expr::TableScan) -> Option<String> {
     let provider = source_as_provider(&scan.source).ok()?;
     let any: &dyn std::any::Any = provider.as_ref();
-    any.downcast_ref::<LakeTable>().map(|table| table.name().as_str().to_owned())
+    let lake = any.downcast_ref::<LakeTable>().map(|table| table.name().as_str());
+    lake.or_else(|| any.downcast_ref::<DerivedTable>().map(DerivedTable::name)).map(str::to_owned)
 }

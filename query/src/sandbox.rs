@@ -108,7 +108,7 @@ pub(crate) fn explain(error: datafusion::error::DataFusionError) -> QueryError {
     let error = QueryError::from(error);
     let text = error.to_string();
     if text.contains("table '") && text.contains("not found") {
-        return error.with_hint("the tables are spans, logs, metrics and alerts; files and URLs cannot be read");
+        return error.with_hint("the tables are spans, logs, metrics, alerts, traces, service_edges and service_operations; files and URLs cannot be read");
     }
     if text.contains("single SQL statement") {
         return QueryError::bad_request("more than one statement; a query is one");

@@ -2,7 +2,7 @@
 //! sandbox; never changes anything.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,14 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
 use orrery_api::Receipt;
 use orrery_model::{Signal, TableName};
-use orrery_storage::{Snapshot, TableSnapshot, TraceFilters};
+use orrery_storage::{Rollups, Snapshot, TableSnapshot, TraceFilters};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
+use crate::rollup::{Derived, DerivedTable};
 use crate::table::{Cost, Known, LakeTable, PrunedFiles};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
@@ -41,6 +42,7 @@ struct Inner {
     snapshot: Arc<Snapshot>,
     pruned: Arc<PrunedFiles>,
     known: Known,
+    rollups: Option<Arc<Rollups>>,
     /// The plans that were run, for the receipt.
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
     started: Instant,
@@ -48,6 +50,17 @@ struct Inner {
     runtime: Handle,
     /// The place among the queries that run at once; given back with the session and its last stream.
     _permit: OwnedSemaphorePermit,
+}
+
+/// A session that may be over.
+#[derive(Clone)]
+pub(crate) struct WeakSession(Weak<Inner>);
+
+impl WeakSession {
+    pub fn upgrade(&self) -> Result<Session, QueryError> {
+        let inner = self.0.upgrade().ok_or_else(|| QueryError::internal("the session of a table is over"))?;
+        Ok(Session { inner })
+    }
 }
 
 impl Session {
@@ -74,17 +87,33 @@ impl Session {
             snapshot,
             pruned,
             known: engine.known().clone(),
+            rollups: engine.rollups().cloned(),
             plans: Mutex::default(),
             started,
             deadline: config.deadline,
             runtime: engine.handle(),
             _permit: permit,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let session = Self { inner: Arc::new(inner) };
+        for derived in Derived::ALL {
+            let table = DerivedTable::new(derived, session.downgrade(), Arc::clone(engine.clock()));
+            session.inner.context.register_table(derived.name(), Arc::new(table))?;
+        }
+        Ok(session)
+    }
+
+    /// The session as its own tables hold it.
+    pub(crate) fn downgrade(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.inner))
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.inner.snapshot
+    }
+
+    /// What is counted beforehand, where it is to be used.
+    pub(crate) fn rollups(&self) -> Option<&Rollups> {
+        self.inner.rollups.as_deref()
     }
 
     pub(crate) fn trace_filters(&self) -> &TraceFilters {

@@ -48,6 +48,10 @@ impl Window {
         format!("{column} >= {} AND {column} < {}", timestamp_sql(self.start_ns), timestamp_sql(self.end_ns))
     }
 
+    pub const fn holds(&self, ns: i64) -> bool {
+        self.start_ns <= ns && ns < self.end_ns
+    }
+
     pub const fn width_ns(&self) -> i64 {
         self.end_ns.saturating_sub(self.start_ns)
     }

@@ -17,6 +17,7 @@ mod memtable;
 mod notifier_state;
 mod parquet;
 pub mod retention;
+mod rollups;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use memtable::{MemtableSize, batch_bytes};
 pub use notifier_state::NotifierState;
 pub use parquet::{MapKeys, RECEIVED, map_keys, spans_received};
 pub use retention::RetentionConfig;
+pub use rollups::{MAX_PART_BYTES, RollupHead, RollupQuery, Rollups, StoredRollup};
 pub use snapshot::{DataFile, Snapshot, TableSnapshot};
 pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus, Upkept};
 pub use trace_filter::TraceFilter;

@@ -312,9 +312,12 @@ async fn rows_of_hundreds_of_hours_are_in_few_files() {
     assert_eq!(ends_of(&reopened), ends_of(&lake));
 }
 
-/// What makes a catalog of version 1 out of one of version 3: there was no table of alerts, nothing kept for them, and no
-/// checks.
-const TO_VERSION_1: [&str; 12] = [
+/// What makes a catalog of version 1 out of one of version 4: there was no table of alerts, nothing kept for them, no
+/// checks, and nothing was counted beforehand.
+const TO_VERSION_1: [&str; 15] = [
+    "DROP TABLE orrery_span_input",
+    "DROP TABLE orrery_rollup",
+    "DROP TABLE orrery_rollup_part",
     "DROP TABLE orrery_file_check",
     "DROP TABLE orrery_live_files",
     "DROP TABLE orrery_writer_check",

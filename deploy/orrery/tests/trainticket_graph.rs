@@ -1,11 +1,13 @@
 //! The service graph of a real day: the 55 edges between services of the TrainTicket data, their calls and durations as a
-//! script counted them from the files, and behind each edge the very spans; in memory, in files, and after a crash.
+//! script counted them from the files, and behind each edge the very spans; in memory, in files, counted beforehand, and
+//! after a crash.
 
 mod server;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use server::{Folder, Server, orrery, shared};
@@ -22,7 +24,7 @@ fn the_graph_of_a_real_day_is_exact_in_memory_in_files_and_after_a_crash() {
     assert_eq!(expected.len(), 55);
     let folder = Folder::new();
     // Nothing is flushed unless the test says so.
-    let args = ["--set", "storage.flush_age=1h", "--set", "storage.memtable=4GiB"];
+    let args = ["--set", "storage.flush_age=1h", "--set", "storage.memtable=4GiB", "--set", "query.rollup_settle=1s"];
     let server = Server::start(&folder, &args);
     let import = orrery()
         .args(["import", "--endpoint", &server.otlp_http])
@@ -33,6 +35,7 @@ fn the_graph_of_a_real_day_is_exact_in_memory_in_files_and_after_a_crash() {
     check(&server, "in memory", &window, &expected, Some(&spans));
     server.flush();
     check(&server, "in files", &window, &expected, Some(&spans));
+    check_rollups(&server, &window, &expected);
     server.kill();
     let server = Server::start(&folder, &args);
     check(&server, "after a crash", &window, &expected, None);
@@ -114,4 +117,54 @@ fn check(server: &Server, when: &str, window: &str, expected: &Edges, spans: Opt
             .collect();
         assert!(spans.is_some_and(|s| s[&ends(edge)] == behind), "{when}: {:?}", ends(edge));
     }
+}
+
+/// What was counted beforehand gives the same as the spans, over the day and over parts of it, and the tables in SQL the
+/// same calls.
+fn check_rollups(server: &Server, window: &str, expected: &Edges) {
+    let ends: Vec<i64> = window
+        .split('&')
+        .map(|part| part.split_once('=').and_then(|(_, ns)| ns.parse().ok()).expect("a time in ns"))
+        .collect();
+    let (minute, hour) = (60_000_000_000, 3_600_000_000_000);
+    let first_hour = ends[0] - ends[0] % hour;
+    let hours = (ends[1] - first_hour + hour - 1) / hour;
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while rolled_hours(server) < hours {
+        assert!(Instant::now() < deadline, "the hours of the day are not counted in time");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    check(server, "counted beforehand", window, expected, None);
+    let windows = [
+        (first_hour, first_hour + hours * hour),
+        (ends[0], ends[1]),
+        (first_hour + hour, first_hour + 3 * hour),
+        (first_hour + hour + 7 * minute, first_hour + 4 * hour + 20 * minute),
+        (ends[0] + 123_456_789, ends[1] - 7 * minute - 1),
+    ];
+    for (start, end) in windows {
+        for path in ["service-graph", "services"] {
+            let ask = |rollups: &str| {
+                let mut answer = server.get_json(&format!("/api/v1/{path}?start={start}&end={end}&rollups={rollups}"));
+                let receipt = answer["receipt"].take();
+                eprintln!("{path} {rollups}: {} ms, minutes {}", receipt["elapsed_ms"], receipt["minutes"]);
+                assert_eq!(receipt["minutes"]["rollups"].as_u64() > Some(0), rollups == "use", "{path} {start} {end}");
+                answer
+            };
+            assert!(ask("use") == ask("ignore"), "{path} from {start} to {end} differs");
+        }
+    }
+    let query =
+        "SELECT count(*) AS rows, sum(calls) AS calls, sum(sum_ns) AS sum_ns FROM service_edges WHERE kind = 'call'";
+    let rows = server.sql(query).remove(0);
+    let calls: u64 = expected.values().map(|(calls, _)| calls).sum();
+    let sum_ns: i64 = expected.values().map(|(_, sum)| sum).sum();
+    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    assert_eq!((number(&rows[1]), number(&rows[2])), (i64::try_from(calls).ok(), Some(sum_ns)), "{rows:?}");
+}
+
+fn rolled_hours(server: &Server) -> i64 {
+    let text = server.get("/metrics").1;
+    let sample = text.lines().find_map(|line| line.strip_prefix("orrery_rollup_hours "));
+    sample.and_then(|value| value.trim().parse::<f64>().ok()).expect("a metric") as i64
 }

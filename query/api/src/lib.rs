@@ -54,12 +54,24 @@ pub struct Receipt {
     /// Copies of spans that were left out (one span per trace id, span id and kind is used).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copies: u64,
+    /// How much of the window was answered by what was counted beforehand, and how much span by span; absent where an
+    /// answer is never counted beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<Minutes>,
     /// Whether something was left out of the answer, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
     /// What was left unread, by what ruled it out; absent where all was read.
     #[serde(default, skip_serializing_if = "Pruned::is_empty")]
     pub pruned: Pruned,
+}
+
+/// Minutes of a window, by what answered them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minutes {
+    pub rollups: u64,
+    /// A begun minute counts.
+    pub spans: u64,
 }
 
 /// What an answer left unread, by what ruled it out. Each thing is counted once, by the first means that ruled it out;

@@ -1,14 +1,14 @@
-//! From classified spans to nodes and edges with their numbers. Holds one accumulator an edge and never a span.
+//! From counted flows to nodes and edges with their numbers. Holds one accumulator an edge and never a span.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orrery_api::{Edge, EdgeKind, Node, NodeKind};
 
-use super::classify::{Class, Classifier, EdgeKey, NodeKey};
-use crate::histogram::Histogram;
-use crate::spans::{Lineage, SpanSet, trace_id_hex};
+use super::classify::{Class, EdgeKey, Flow, NodeKey, resolve};
+use super::known::Known;
+use super::prepare::Prepared;
+use super::totals::{Call, Totals};
+use crate::spans::{Symbol, Symbols, trace_id_hex};
 
-/// Trace ids that an edge shows.
-const EXEMPLARS: usize = 5;
 /// Stands for a system, namespace or destination that no span names.
 const UNKNOWN: &str = "unknown";
 
@@ -22,118 +22,127 @@ pub struct Aggregated {
     pub pending: u64,
 }
 
+/// The graph while it is added up, from spans and from what was counted beforehand.
 #[derive(Default)]
-struct Totals {
-    calls: u64,
-    errors: u64,
+pub struct Aggregate {
+    edges: HashMap<EdgeKey, Counted>,
+    /// Services without an edge are nodes too.
+    services: HashSet<Symbol>,
+    children: u64,
+    parents_seen: u64,
+    pending: u64,
+}
+
+#[derive(Default)]
+struct Counted {
+    totals: Totals,
     unpaired: u64,
-    estimated: f64,
-    latency: Histogram,
-    client: Histogram,
-    exemplars: Exemplars,
 }
 
-/// The few spans worth opening: errors first, then the slowest.
-#[derive(Default)]
-struct Exemplars(Vec<(bool, i64, u128)>);
-
-impl Exemplars {
-    fn offer(&mut self, error: bool, duration_ns: i64, trace: u128) {
-        let entry = (error, duration_ns, trace);
-        if self.0.len() == EXEMPLARS && self.0.last().is_some_and(|last| *last >= entry) {
-            return;
-        }
-        if let Some(same) = self.0.iter_mut().find(|e| e.2 == trace) {
-            *same = (*same).max(entry);
-        } else {
-            self.0.push(entry);
-        }
-        self.0.sort_unstable_by(|a, b| b.cmp(a));
-        self.0.truncate(EXEMPLARS);
-    }
-}
-
-/// Counts every span that the request takes in. Services without an edge are nodes too.
-pub fn aggregate(spans: &SpanSet, lineage: &Lineage, classifier: &Classifier<'_>) -> Aggregated {
-    let mut totals: HashMap<EdgeKey, Totals> = HashMap::new();
-    let (mut pending, mut children, mut parents_seen) = (0, 0_u64, 0_u64);
-    let mut services = vec![false; 0];
-    for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
-        if !lineage.is_root(i) {
-            children += 1;
-            parents_seen += u64::from(!lineage.is_missing(i));
-        }
-        let service = spans.service[i] as usize;
-        if service >= services.len() {
-            services.resize(service + 1, false);
-        }
-        services[service] = true;
-        match classifier.classify(i) {
-            Class::Pending => pending += 1,
-            Class::Uncounted => {}
-            Class::Counted { edge, client, unpaired } => {
-                count(spans, totals.entry(edge).or_default(), i, client, unpaired)
+impl Aggregate {
+    /// Counts every span that the request takes in.
+    pub fn add_spans(&mut self, prepared: &Prepared) {
+        let (spans, classifier) = (&prepared.spans, prepared.classifier());
+        for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
+            if !prepared.lineage.is_root(i) {
+                self.add_children(1, u64::from(prepared.lineage.is_missing(i)));
+            }
+            self.services.insert(spans.service[i]);
+            match classifier.classify(i, &prepared.known) {
+                Class::Pending => self.pending += 1,
+                Class::Uncounted => {}
+                Class::Counted { edge, client, unpaired } => {
+                    let counted = self.edges.entry(edge).or_default();
+                    counted.totals.add(call(prepared, i, client));
+                    counted.unpaired += u64::from(unpaired);
+                }
             }
         }
     }
-    let mut nodes: HashMap<NodeKey, Node> = HashMap::new();
-    let seen = services.iter().enumerate().filter(|(_, seen)| **seen).map(|(s, _)| NodeKey::Service(s as u32));
-    for key in seen.chain(totals.keys().flat_map(|e| [e.source, e.target])) {
-        nodes.entry(key).or_insert_with(|| node(spans, key));
-    }
-    for (edge, t) in &totals {
-        if let Some(node) = nodes.get_mut(&edge.target) {
-            node.calls += t.calls;
-            node.errors += t.errors;
+
+    /// Adds the calls of a flow that were counted beforehand. A [`Flow::Peer`]'s have no client's latency; where the peer is
+    /// a known service, the calls' own is that.
+    pub fn add_flow(&mut self, flow: Flow, totals: &Totals, known: &Known, symbols: &Symbols) {
+        let Some((edge, unpaired)) = resolve(flow, known, symbols) else { return };
+        let counted = self.edges.entry(edge).or_default();
+        counted.totals.merge(totals);
+        if unpaired {
+            counted.unpaired += totals.calls();
+            counted.totals.client.merge(&totals.latency);
         }
     }
-    let mut edges: Vec<Edge> = totals.iter().map(|(key, t)| edge(spans, key, t)).collect();
-    edges.sort_by(|a, b| (&a.source, &a.target, a.kind).cmp(&(&b.source, &b.target, b.kind)));
-    let mut nodes: Vec<Node> = nodes.into_values().collect();
-    nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    let completeness = if children == 0 { 1.0 } else { parents_seen as f64 / children as f64 };
-    Aggregated { nodes, edges, completeness, pending }
-}
 
-fn count(spans: &SpanSet, t: &mut Totals, i: usize, client: Option<usize>, unpaired: bool) {
-    let error = spans.error[i] || client.is_some_and(|c| spans.error[c]);
-    t.calls += 1;
-    t.errors += u64::from(error);
-    t.unpaired += u64::from(unpaired);
-    t.estimated += f64::from(spans.weight[i]);
-    t.latency.record(spans.duration_ns[i]);
-    if let Some(client) = client {
-        t.client.record(spans.duration_ns[client]);
+    pub fn add_service(&mut self, service: Symbol) {
+        self.services.insert(service);
     }
-    t.exemplars.offer(error, spans.duration_ns[i], spans.trace_id(i));
+
+    /// Spans that name a parent, and how many of these parents are missing.
+    pub fn add_children(&mut self, children: u64, missing: u64) {
+        self.children += children;
+        self.parents_seen += children - missing;
+    }
+
+    pub fn finish(self, symbols: &Symbols) -> Aggregated {
+        let mut nodes: HashMap<NodeKey, Node> = HashMap::new();
+        let seen = self.services.iter().map(|s| NodeKey::Service(*s));
+        for key in seen.chain(self.edges.keys().flat_map(|e| [e.source, e.target])) {
+            nodes.entry(key).or_insert_with(|| node(symbols, key));
+        }
+        for (edge, counted) in &self.edges {
+            if let Some(node) = nodes.get_mut(&edge.target) {
+                node.calls += counted.totals.calls();
+                node.errors += counted.totals.errors;
+            }
+        }
+        let mut edges: Vec<Edge> = self.edges.iter().map(|(key, counted)| edge(symbols, key, counted)).collect();
+        edges.sort_by(|a, b| (&a.source, &a.target, a.kind).cmp(&(&b.source, &b.target, b.kind)));
+        let mut nodes: Vec<Node> = nodes.into_values().collect();
+        nodes.sort_by(|a, b| a.id.cmp(&b.id));
+        let share = self.parents_seen as f64 / self.children as f64;
+        let completeness = if self.children == 0 { 1.0 } else { share };
+        Aggregated { nodes, edges, completeness, pending: self.pending }
+    }
 }
 
-fn edge(spans: &SpanSet, key: &EdgeKey, t: &Totals) -> Edge {
+/// A counted span as a call.
+pub fn call(prepared: &Prepared, i: usize, client: Option<usize>) -> Call {
+    let spans = &prepared.spans;
+    Call {
+        error: spans.error[i] || client.is_some_and(|c| spans.error[c]),
+        duration_ns: spans.duration_ns[i],
+        client_ns: client.map(|c| spans.duration_ns[c]),
+        weight: spans.weight[i],
+        trace: spans.trace_id(i),
+    }
+}
+
+fn edge(symbols: &Symbols, key: &EdgeKey, counted: &Counted) -> Edge {
+    let t = &counted.totals;
     let client = |q| (t.client.count() > 0).then(|| t.client.quantile(q));
     Edge {
-        id: edge_id(spans, key),
-        source: node_id(spans, key.source),
-        target: node_id(spans, key.target),
+        id: edge_id(symbols, key),
+        source: node_id(symbols, key.source),
+        target: node_id(symbols, key.target),
         kind: key.kind,
-        calls: t.calls,
+        calls: t.calls(),
         errors: t.errors,
-        unpaired: t.unpaired,
-        estimated_calls: t.estimated,
+        unpaired: counted.unpaired,
+        estimated_calls: t.weight.value(),
         sum_ns: t.latency.sum(),
         p50_ns: t.latency.quantile(0.5),
         p95_ns: t.latency.quantile(0.95),
         p99_ns: t.latency.quantile(0.99),
         client_p50_ns: client(0.5),
         client_p95_ns: client(0.95),
-        exemplars: t.exemplars.0.iter().map(|e| trace_id_hex(e.2)).collect(),
+        exemplars: t.exemplars.0.iter().map(|e| trace_id_hex(e.trace)).collect(),
     }
 }
 
 /// The id of an edge: its kind and a hash of kind, source and target (FNV-1a, 64 bits), so that it is the same in every
 /// window, and in a URL as it stands.
-pub fn edge_id(spans: &SpanSet, key: &EdgeKey) -> String {
+pub fn edge_id(symbols: &Symbols, key: &EdgeKey) -> String {
     let kind = kind_word(key.kind);
-    let text = [kind, &node_id(spans, key.source), &node_id(spans, key.target)].join("\n");
+    let text = [kind, &node_id(symbols, key.source), &node_id(symbols, key.target)].join("\n");
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     format!("{kind}-{hash:016x}")
 }
@@ -146,7 +155,7 @@ pub fn is_edge_id(text: &str) -> bool {
     })
 }
 
-const fn kind_word(kind: EdgeKind) -> &'static str {
+pub const fn kind_word(kind: EdgeKind) -> &'static str {
     match kind {
         EdgeKind::Call => "call",
         EdgeKind::Messaging => "messaging",
@@ -160,8 +169,8 @@ fn or_unknown(text: &str) -> &str {
     if text.is_empty() { UNKNOWN } else { text }
 }
 
-pub fn node_id(spans: &SpanSet, key: NodeKey) -> String {
-    let text = |s| spans.symbols.text(s);
+pub fn node_id(symbols: &Symbols, key: NodeKey) -> String {
+    let text = |s| symbols.text(s);
     match key {
         NodeKey::Service(id) => format!("service:{}", text(id)),
         NodeKey::Database(system, place) => {
@@ -173,8 +182,8 @@ pub fn node_id(spans: &SpanSet, key: NodeKey) -> String {
     }
 }
 
-fn node(spans: &SpanSet, key: NodeKey) -> Node {
-    let text = |s| spans.symbols.text(s);
+fn node(symbols: &Symbols, key: NodeKey) -> Node {
+    let text = |s| symbols.text(s);
     let (kind, name, namespace, system) = match key {
         NodeKey::Service(id) => match text(id).rsplit_once('/') {
             Some((namespace, name)) => (NodeKind::Service, name, Some(namespace), None),
@@ -190,7 +199,7 @@ fn node(spans: &SpanSet, key: NodeKey) -> Node {
         NodeKey::User => (NodeKind::User, "user", None, None),
     };
     Node {
-        id: node_id(spans, key),
+        id: node_id(symbols, key),
         kind,
         name: name.to_owned(),
         namespace: namespace.map(str::to_owned),

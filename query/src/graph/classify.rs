@@ -1,11 +1,12 @@
 //! What a span counts as: the rules of the service graph, each span once, the first rule that fits. The one place that
-//! decides, for the graph and for the drill-down alike. Never looks at a window or a filter.
+//! decides, for the graph, for the drill-down and for roll-ups alike. Never looks at a window or a filter.
 
 use hashbrown::{HashMap, HashSet};
 use orrery_api::EdgeKind;
 
 use super::known::Known;
-use crate::spans::{Kind, Lineage, LinkTarget, Operation, SpanSet, Symbol};
+use crate::spans::lineage::{REACH_NS, is_near};
+use crate::spans::{Kind, Lineage, LinkTarget, Operation, SpanSet, Symbol, Symbols};
 
 /// A CLIENT without an answer is pending for this long after its end, since the callee's spans may be on their way.
 pub const PENDING_NS: i64 = 30_000_000_000;
@@ -29,6 +30,30 @@ pub struct EdgeKey {
     pub target: NodeKey,
 }
 
+/// A CLIENT without an answer that speaks of no database: which edge it is depends on what services are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub service: Symbol,
+    /// What names the peer, the surest first: `peer.service`, `server.address`, the URL's host, `network.peer.address`.
+    pub named: [Symbol; 4],
+}
+
+/// A root SERVER whose attributes name who called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    pub service: Symbol,
+    /// `peer.service`, then `client.address`.
+    pub named: [Symbol; 2],
+}
+
+/// Where a counted span's call goes, as far as the spans around it say. The same in every window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flow {
+    Edge(EdgeKey),
+    Peer(Peer),
+    Caller(Caller),
+}
+
 /// What one span is to the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -44,11 +69,39 @@ pub enum Class {
     Uncounted,
 }
 
+/// What services are known decides where some flows go: the edge, and whether it is a call without an answer. `None`
+/// where nothing names the peer.
+pub fn resolve(flow: Flow, known: &Known, symbols: &Symbols) -> Option<(EdgeKey, bool)> {
+    match flow {
+        Flow::Edge(edge) => Some((edge, false)),
+        Flow::Peer(Peer { service, named }) => {
+            let source = NodeKey::Service(service);
+            let names = || named.into_iter().filter(|n| *n != 0);
+            if let Some(target) = names().find_map(|peer| known.resolve(symbols, peer, service)) {
+                return Some((EdgeKey { kind: EdgeKind::Call, source, target: NodeKey::Service(target) }, true));
+            }
+            let [peer_service, server_address, url_host, peer_address] = named;
+            let mut host = [server_address, url_host, peer_service, peer_address].into_iter().filter(|h| *h != 0);
+            host.next()
+                .map(|host| (EdgeKey { kind: EdgeKind::External, source, target: NodeKey::External(host) }, false))
+        }
+        Flow::Caller(Caller { service, named }) => {
+            let names = || named.into_iter().filter(|n| *n != 0);
+            let found = names().find_map(|n| known.resolve(symbols, n, service)).filter(|&found| found != service);
+            let source = match (found, names().next()) {
+                (Some(service), _) => NodeKey::Service(service),
+                (None, Some(first)) => NodeKey::External(first),
+                (None, None) => NodeKey::User,
+            };
+            Some((EdgeKey { kind: EdgeKind::Entry, source, target: NodeKey::Service(service) }, false))
+        }
+    }
+}
+
 /// The spans with all that the rules ask of their neighbours.
 pub struct Classifier<'a> {
     spans: &'a SpanSet,
     lineage: &'a Lineage,
-    known: &'a Known,
     now_ns: i64,
     /// Whether a child is in another service, or is a SERVER under this CLIENT.
     answered: Vec<bool>,
@@ -56,20 +109,42 @@ pub struct Classifier<'a> {
     beside: HashSet<u32>,
 }
 
+/// A span's flow, and the CLIENT on the caller's side of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Flow(Flow, Option<usize>),
+    Pending,
+    Nothing,
+}
+
 impl<'a> Classifier<'a> {
-    pub fn new(spans: &'a SpanSet, lineage: &'a Lineage, known: &'a Known, now_ns: i64) -> Self {
+    pub fn new(spans: &'a SpanSet, lineage: &'a Lineage, now_ns: i64) -> Self {
         let answered = answered(spans, lineage);
-        Self { spans, lineage, known, now_ns, answered, beside: beside(spans, lineage) }
+        Self { spans, lineage, now_ns, answered, beside: beside(spans, lineage) }
     }
 
-    pub fn classify(&self, i: usize) -> Class {
+    pub fn classify(&self, i: usize, known: &Known) -> Class {
+        match self.flow(i) {
+            Found::Flow(flow, client) => match resolve(flow, known, &self.spans.symbols) {
+                // Of a call without an answer the CLIENT is the counted span itself.
+                Some((edge, unpaired)) => {
+                    Class::Counted { edge, client: if unpaired { Some(i) } else { client }, unpaired }
+                }
+                None => Class::Uncounted,
+            },
+            Found::Pending => Class::Pending,
+            Found::Nothing => Class::Uncounted,
+        }
+    }
+
+    pub fn flow(&self, i: usize) -> Found {
         let s = self.spans;
-        let counted = |edge| Class::Counted { edge, client: None, unpaired: false };
+        let edge = |kind, source, target| Flow::Edge(EdgeKey { kind, source, target });
         if let Some(role) = messaging_role(s, i) {
             if self.beside.contains(&(i as u32)) {
-                return Class::Uncounted;
+                return Found::Nothing;
             }
-            return counted(self.messaging_edge(i, role));
+            return Found::Flow(Flow::Edge(self.messaging_edge(i, role)), None);
         }
         let service = NodeKey::Service(s.service[i]);
         if let Some(parent) = self.lineage.parent(i)
@@ -77,60 +152,42 @@ impl<'a> Classifier<'a> {
         {
             let source = NodeKey::Service(s.service[parent]);
             let client = (s.kind[parent] == Kind::Client).then_some(parent);
-            return Class::Counted {
-                edge: EdgeKey { kind: EdgeKind::Call, source, target: service },
-                client,
-                unpaired: false,
-            };
+            return Found::Flow(edge(EdgeKind::Call, source, service), client);
         }
         if s.kind[i] == Kind::Client && !self.answered[i] {
             return self.unanswered(i);
         }
         if s.kind[i] == Kind::Server && self.lineage.is_root(i) {
-            return counted(EdgeKey { kind: EdgeKind::Entry, source: self.caller(i), target: service });
+            let semantics = s.semantics(i);
+            let named = [semantics.peer_service, semantics.client];
+            let flow = if named == [0, 0] {
+                edge(EdgeKind::Entry, NodeKey::User, service)
+            } else {
+                Flow::Caller(Caller { service: s.service[i], named })
+            };
+            return Found::Flow(flow, None);
         }
-        Class::Uncounted
+        Found::Nothing
     }
 
     /// A CLIENT with no call child: a database, a peer, or nothing.
-    fn unanswered(&self, i: usize) -> Class {
+    fn unanswered(&self, i: usize) -> Found {
         let s = self.spans;
         let semantics = s.semantics(i);
-        let source = NodeKey::Service(s.service[i]);
-        let edge = |kind, target| EdgeKey { kind, source, target };
         if semantics.is_database {
             let place = [semantics.db_namespace, semantics.server_address, semantics.url_host, semantics.peer_address];
             let place = place.into_iter().find(|p| *p != 0).unwrap_or(0);
-            let edge = edge(EdgeKind::Database, NodeKey::Database(semantics.db_system, place));
-            return Class::Counted { edge, client: None, unpaired: false };
+            let target = NodeKey::Database(semantics.db_system, place);
+            let source = NodeKey::Service(s.service[i]);
+            return Found::Flow(Flow::Edge(EdgeKey { kind: EdgeKind::Database, source, target }), None);
         }
-        let end = s.start_ns[i].saturating_add(s.duration_ns[i].max(0));
-        if self.now_ns.saturating_sub(end) < PENDING_NS {
-            return Class::Pending;
+        if self.now_ns.saturating_sub(s.end_ns(i)) < PENDING_NS {
+            return Found::Pending;
         }
-        if let Some(service) = peers(semantics).find_map(|peer| self.known.resolve(s, peer, s.service[i])) {
-            let edge = edge(EdgeKind::Call, NodeKey::Service(service));
-            return Class::Counted { edge, client: Some(i), unpaired: true };
+        match peers(semantics) {
+            [0, 0, 0, 0] => Found::Nothing,
+            named => Found::Flow(Flow::Peer(Peer { service: s.service[i], named }), None),
         }
-        let host = [semantics.server_address, semantics.url_host, semantics.peer_service, semantics.peer_address];
-        match host.into_iter().find(|h| *h != 0) {
-            Some(host) => {
-                let edge = edge(EdgeKind::External, NodeKey::External(host));
-                Class::Counted { edge, client: None, unpaired: false }
-            }
-            None => Class::Uncounted,
-        }
-    }
-
-    /// Who called a root SERVER: what its attributes name, else the user.
-    fn caller(&self, i: usize) -> NodeKey {
-        let s = self.spans;
-        let semantics = s.semantics(i);
-        let named = [semantics.peer_service, semantics.client];
-        let mut named = named.into_iter().filter(|n| *n != 0);
-        let Some(first) = named.clone().next() else { return NodeKey::User };
-        let service = named.find_map(|n| self.known.resolve(s, n, s.service[i])).filter(|&found| found != s.service[i]);
-        service.map_or(NodeKey::External(first), NodeKey::Service)
     }
 
     fn messaging_edge(&self, i: usize, role: Role) -> EdgeKey {
@@ -155,11 +212,9 @@ impl<'a> Classifier<'a> {
     }
 }
 
-/// What names a CLIENT's peer, the surest first.
-pub fn peers(semantics: &crate::spans::Semantics) -> impl Iterator<Item = Symbol> + use<> {
+/// What names a CLIENT's peer, the surest first; 0 where a name is absent.
+pub fn peers(semantics: &crate::spans::Semantics) -> [Symbol; 4] {
     [semantics.peer_service, semantics.server_address, semantics.url_host, semantics.peer_address]
-        .into_iter()
-        .filter(|p| *p != 0)
 }
 
 /// Whether a child is a call of its parent: it is in another service, or a SERVER under a CLIENT.
@@ -172,6 +227,7 @@ pub fn answered(s: &SpanSet, lineage: &Lineage) -> Vec<bool> {
     for i in 0..s.len() {
         if let Some(parent) = lineage.parent(i)
             && is_call(s, parent, i)
+            && s.start_ns[i] <= s.end_ns(parent).saturating_add(REACH_NS)
         {
             answered[parent] = true;
         }
@@ -200,10 +256,12 @@ pub fn messaging_role(s: &SpanSet, i: usize) -> Option<Role> {
 type SiblingKey = (u32, u64, Symbol, Symbol);
 
 /// The `create` spans beside their `send`, and the `receive` spans beside their `process`: one is the parent of the
-/// other, links to it, is its sibling for the same destination, or links to the same message.
+/// other, links to it, is its sibling for the same destination, or links to the same message; and they start within
+/// [`REACH_NS`] of one another.
 fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
     let with =
         |wanted: Operation| (0..s.len()).filter(move |&i| s.semantics(i).operation == wanted).collect::<Vec<usize>>();
+    let near = |a: usize, b: usize| is_near(s.start_ns[a], s.start_ns[b], REACH_NS);
     let mut found = HashSet::new();
     for (minor, major) in [(Operation::Create, Operation::Send), (Operation::Receive, Operation::Process)] {
         let minors = with(minor);
@@ -214,27 +272,35 @@ fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
         let sibling = |i: usize| -> Option<SiblingKey> {
             (s.parent[i] != 0).then(|| (s.trace[i], s.parent[i], s.service[i], s.semantics(i).destination))
         };
-        let is_minor = |i: usize, of: usize| s.semantics(i).operation == minor && s.service[i] == s.service[of];
-        let mut siblings: HashSet<SiblingKey> = HashSet::new();
-        let mut messages: HashMap<(Symbol, LinkTarget), ()> = HashMap::new();
+        let is_minor =
+            |i: usize, of: usize| s.semantics(i).operation == minor && s.service[i] == s.service[of] && near(i, of);
+        let mut siblings: HashMap<SiblingKey, Vec<usize>> = HashMap::new();
+        let mut messages: HashMap<(Symbol, LinkTarget), Vec<usize>> = HashMap::new();
         for &m in &majors {
-            siblings.extend(sibling(m));
+            if let Some(key) = sibling(m) {
+                siblings.entry(key).or_default().push(m);
+            }
             if let Some(parent) = lineage.parent(m).filter(|&p| is_minor(p, m)) {
                 found.insert(parent as u32);
             }
             for link in s.links(m) {
-                messages.insert((s.service[m], *link), ());
+                messages.entry((s.service[m], *link)).or_default().push(m);
                 if let Some(linked) = s.find(link.trace, link.span).filter(|&l| is_minor(l, m)) {
                     found.insert(linked as u32);
                 }
             }
         }
+        let any_near =
+            |i: usize, majors: Option<&Vec<usize>>| majors.is_some_and(|all| all.iter().any(|&m| near(i, m)));
         for &i in &minors {
             let under = lineage.parent(i).is_some_and(|p| {
-                minor == Operation::Create && s.semantics(p).operation == major && s.service[p] == s.service[i]
+                minor == Operation::Create
+                    && s.semantics(p).operation == major
+                    && s.service[p] == s.service[i]
+                    && near(p, i)
             });
-            let same_message = s.links(i).iter().any(|l| messages.contains_key(&(s.service[i], *l)));
-            if under || same_message || sibling(i).is_some_and(|key| siblings.contains(&key)) {
+            let same_message = s.links(i).iter().any(|l| any_near(i, messages.get(&(s.service[i], *l))));
+            if under || same_message || sibling(i).is_some_and(|key| any_near(i, siblings.get(&key))) {
                 found.insert(i as u32);
             }
         }

@@ -4,8 +4,9 @@
 
 use hashbrown::{HashMap, HashSet};
 
+use crate::Window;
 use crate::spans::semantics::is_loopback;
-use crate::spans::{Kind, SpanSet, Symbol};
+use crate::spans::{Kind, SpanSet, Symbol, Symbols};
 
 #[derive(Debug, Default)]
 pub struct Known {
@@ -15,16 +16,16 @@ pub struct Known {
 }
 
 impl Known {
-    /// All services of the set, and what its SERVER spans call their own address.
-    pub fn of(spans: &SpanSet) -> Self {
+    /// The services of the window's spans, and what its SERVER spans call their own address.
+    pub fn of(spans: &SpanSet, window: Window) -> Self {
         let mut known = Self::default();
         let mut pairs: HashSet<(Symbol, Symbol)> = HashSet::new();
-        for i in 0..spans.len() {
+        for i in (0..spans.len()).filter(|&i| window.holds(spans.start_ns[i])) {
             let address = if spans.kind[i] == Kind::Server { spans.semantics(i).server_address } else { 0 };
             pairs.insert((spans.service[i], address));
         }
         for (service, address) in pairs {
-            known.add_service(spans, service);
+            known.add_service(&spans.symbols, service);
             if address != 0 {
                 known.add_address(spans.symbols.text(address), service);
             }
@@ -32,8 +33,8 @@ impl Known {
         known
     }
 
-    pub fn add_service(&mut self, spans: &SpanSet, service: Symbol) {
-        let id = spans.symbols.text(service).to_lowercase();
+    pub fn add_service(&mut self, symbols: &Symbols, service: Symbol) {
+        let id = symbols.text(service).to_lowercase();
         if let Some((_, name)) = id.rsplit_once('/') {
             self.names.entry(name.to_owned()).or_default().insert(service);
         }
@@ -48,11 +49,11 @@ impl Known {
 
     /// The service that a peer's name or address means to a caller, if it is plain: of several of one name the one in the
     /// caller's own namespace.
-    pub fn resolve(&self, spans: &SpanSet, peer: Symbol, caller: Symbol) -> Option<Symbol> {
-        let peer = spans.symbols.text(peer).to_lowercase();
+    pub fn resolve(&self, symbols: &Symbols, peer: Symbol, caller: Symbol) -> Option<Symbol> {
+        let peer = symbols.text(peer).to_lowercase();
         if let Some(services) = names_of(&peer).find_map(|name| self.names.get(name)) {
             return one_of(services).or_else(|| {
-                let namespace = |s: Symbol| spans.symbols.text(s).rsplit_once('/').map(|(namespace, _)| namespace);
+                let namespace = |s: Symbol| symbols.text(s).rsplit_once('/').map(|(namespace, _)| namespace);
                 one_of(&services.iter().copied().filter(|&s| namespace(s) == namespace(caller)).collect())
             });
         }

@@ -1,12 +1,16 @@
-//! The service graph over a window and a filter, and the spans behind each edge. Computed from stored spans; never from
-//! anything counted beforehand.
+//! The service graph over a window and a filter, and the spans behind each edge. Computed from stored spans, and for whole
+//! minutes without a filter from what was counted of them beforehand, where that holds: both give the same numbers.
 
-mod aggregate;
-mod classify;
-mod known;
+pub(crate) mod aggregate;
+pub(crate) mod classify;
+pub(crate) mod counted;
+pub(crate) mod known;
 mod layout;
-mod prepare;
+mod learn;
+pub(crate) mod prepare;
+pub(crate) mod scope;
 mod spans;
+pub(crate) mod totals;
 
 pub use spans::edge_spans;
 
@@ -17,12 +21,15 @@ use axum::extract::State;
 use orrery_api::ServiceGraph;
 use orrery_model::Identity;
 
+use self::counted::Counted;
 use crate::asked::Asked;
 use crate::http::Caller;
 use crate::{Engine, QueryError, Window};
 
 /// Edges that an answer holds at most: those with the most calls, and the answer says so.
 const MAX_EDGES: usize = 20_000;
+/// The words of the parameter `rollups`: whether what was counted beforehand is used where it holds.
+pub(crate) const USE_ROLLUPS: [(&str, bool); 2] = [("use", true), ("ignore", false)];
 
 /// `GET /api/v1/service-graph`.
 pub async fn service_graph(
@@ -32,9 +39,10 @@ pub async fn service_graph(
 ) -> Result<Json<ServiceGraph>, QueryError> {
     let window = asked.window(engine.clock().now_ns())?;
     let filter = asked.take("filter")?;
+    let rollups = asked.word("rollups", &USE_ROLLUPS)?;
     asked.finish()?;
     let work = Arc::clone(&engine);
-    engine.run(async move { graph(&work, &identity, window, filter.as_deref()).await }).await.map(Json)
+    engine.run(async move { graph(&work, &identity, window, filter.as_deref(), rollups).await }).await.map(Json)
 }
 
 async fn graph(
@@ -42,12 +50,14 @@ async fn graph(
     identity: &Identity,
     window: Window,
     filter: Option<&str>,
+    rollups: bool,
 ) -> Result<ServiceGraph, QueryError> {
     let session = engine.session(identity).await?;
-    let prepared = prepare::prepare(&session, window, filter, engine.clock().now_ns()).await?;
-    let mut found = aggregate::aggregate(&prepared.spans, &prepared.lineage, &prepared.classifier());
+    let counted = Counted::of(&session, window, filter, rollups, engine.clock().now_ns()).await?;
+    let mut found = counted.aggregate().finish(&counted.prepared.spans.symbols);
     let mut receipt = session.receipt();
-    receipt.copies = prepared.spans.copies;
+    receipt.copies = counted.copies();
+    receipt.minutes = Some(counted.minutes());
     if found.edges.len() > MAX_EDGES {
         receipt.partial = Some(format!("the {MAX_EDGES} edges with the most calls of {}", found.edges.len()));
         found.edges.sort_by_key(|e| std::cmp::Reverse(e.calls));

@@ -12,7 +12,7 @@ use orrery_model::Identity;
 
 use super::aggregate::{edge_id, is_edge_id};
 use super::classify::Class;
-use super::prepare::prepare;
+use super::counted::Counted;
 use crate::asked::Asked;
 use crate::columns::Columns;
 use crate::http::Caller;
@@ -60,14 +60,14 @@ async fn find(
     limit: usize,
 ) -> Result<EdgeSpans, QueryError> {
     let session = engine.session(identity).await?;
-    let prepared = prepare(&session, window, filter, engine.clock().now_ns()).await?;
+    let Counted { prepared, .. } = Counted::of(&session, window, filter, false, engine.clock().now_ns()).await?;
     let classifier = prepared.classifier();
     let s = &prepared.spans;
     let mut ids: HashMap<super::classify::EdgeKey, bool> = HashMap::new();
     let mut found: Vec<usize> = (0..s.len())
         .filter(|&i| s.counted[i])
-        .filter(|&i| match classifier.classify(i) {
-            Class::Counted { edge: key, .. } => *ids.entry(key).or_insert_with(|| edge_id(s, &key) == edge),
+        .filter(|&i| match classifier.classify(i, &prepared.known) {
+            Class::Counted { edge: key, .. } => *ids.entry(key).or_insert_with(|| edge_id(&s.symbols, &key) == edge),
             _ => false,
         })
         .collect();

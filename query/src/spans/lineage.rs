@@ -1,5 +1,7 @@
 //! Who is whose child, one rule for the trace tree, the graph and the services: of the spans that carry the parent's
-//! id, which one is meant. Never looks at times, so that a skewed clock changes no edge.
+//! id, which one is meant. How far apart two spans may be is the caller's to say: a trace's tree knows no bound, the
+//! graph has one ([`REACH_NS`]), so that what it says of a span depends on no window. A clock that is skewed by less
+//! changes no edge.
 
 use hashbrown::HashMap;
 
@@ -11,6 +13,12 @@ pub const ROOT: u32 = u32::MAX;
 pub const MISSING: u32 = u32::MAX - 1;
 const END: u32 = u32::MAX;
 
+/// How far after a span its parent may start, how far apart client and server of one id may start, and how long after
+/// a CLIENT's end its answer may start. Before a span its parent is looked for without a bound.
+pub const REACH_NS: i64 = 120_000_000_000;
+/// No bound.
+pub const ANY_DISTANCE_NS: i64 = i64::MAX;
+
 /// The columns that say who a span is.
 pub struct Ids<'a> {
     pub trace: &'a [u32],
@@ -19,6 +27,9 @@ pub struct Ids<'a> {
     pub parent: &'a [u64],
     pub kind: &'a [Kind],
     pub service: &'a [u32],
+    pub start_ns: &'a [i64],
+    /// See [`REACH_NS`].
+    pub reach_ns: i64,
 }
 
 /// From (trace, span id) to the spans that carry it: mostly one, two where client and server share an id.
@@ -60,7 +71,7 @@ impl Index {
         self.first.get(&(trace, span)).copied()
     }
 
-    fn all(&self, trace: u32, span: u64) -> impl Iterator<Item = u32> + '_ {
+    fn all(&self, trace: u32, span: u64) -> impl Iterator<Item = u32> + Clone + '_ {
         std::iter::successors(self.first(trace, span), |&at| Some(self.next[at as usize]).filter(|&n| n != END))
     }
 }
@@ -86,27 +97,38 @@ impl Lineage {
 }
 
 /// Finds each span's parent. A SERVER that has its CLIENT's id is that client's child. Where several spans carry the
-/// parent's id, the one in the child's own service is meant, else the SERVER. A span is never its own parent.
+/// parent's id, those that started last are looked at, and of them the one in the child's own service is meant, else the
+/// SERVER. A span is never its own parent.
 pub fn resolve(ids: &Ids<'_>, index: &Index) -> Lineage {
     let parent = (0..ids.span.len()).map(|i| parent_of(ids, index, i)).collect();
     Lineage { parent }
 }
 
+/// Whether two starts are within a reach of one another.
+pub fn is_near(a_ns: i64, b_ns: i64, reach_ns: i64) -> bool {
+    a_ns.abs_diff(b_ns) <= reach_ns.unsigned_abs()
+}
+
 fn parent_of(ids: &Ids<'_>, index: &Index, i: usize) -> u32 {
-    let trace = ids.trace[i];
+    let (trace, start_ns) = (ids.trace[i], ids.start_ns[i]);
+    let starts = |candidate: u32| ids.start_ns[candidate as usize];
+    let is_client = |&c: &u32| ids.kind[c as usize] == Kind::Client && is_near(starts(c), start_ns, ids.reach_ns);
     if ids.kind[i] == Kind::Server
         && ids.span[i] != 0
-        && let Some(client) = index.all(trace, ids.span[i]).find(|&c| ids.kind[c as usize] == Kind::Client)
+        && let Some(client) = index.all(trace, ids.span[i]).find(is_client)
     {
         return client;
     }
     if ids.parent[i] == 0 {
         return ROOT;
     }
+    let until = start_ns.saturating_add(ids.reach_ns);
+    let candidates = index.all(trace, ids.parent[i]).filter(|&c| c as usize != i && starts(c) <= until);
+    let Some(last) = candidates.clone().map(starts).max() else { return MISSING };
     let rank = |&candidate: &u32| {
         let c = candidate as usize;
         let same_service = ids.service[c] == ids.service[i];
-        (same_service, ids.kind[c] == Kind::Server, std::cmp::Reverse(candidate))
+        (same_service, ids.kind[c] == Kind::Server, std::cmp::Reverse(ids.kind[c]), std::cmp::Reverse(candidate))
     };
-    index.all(trace, ids.parent[i]).filter(|&c| c as usize != i).max_by_key(rank).unwrap_or(MISSING)
+    candidates.filter(|&c| is_near(starts(c), last, ids.reach_ns)).max_by_key(rank).unwrap_or(MISSING)
 }

@@ -65,6 +65,7 @@ pub async fn load(
         return Ok(());
     }
     let traces: HashSet<u128> = unlike.iter().map(|key| key.0).collect();
+    set.unlike_traces.extend(&traces);
     let those = in_traces(&traces, "true");
     let ids: HashSet<String> = traces.into_iter().map(trace_id_hex).collect();
     set.settling = Some(unlike);

@@ -59,7 +59,7 @@ impl Kind {
 }
 
 /// Strings by number, each once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Symbols {
     numbers: HashMap<Arc<str>, Symbol>,
     texts: Vec<Arc<str>>,
@@ -83,6 +83,12 @@ impl Symbols {
         self.texts.push(text.clone());
         self.numbers.insert(text, number);
         number
+    }
+
+    /// How many there are, the empty one included.
+    #[expect(clippy::len_without_is_empty, reason = "the empty string is always there")]
+    pub fn len(&self) -> usize {
+        self.texts.len()
     }
 
     pub fn find(&self, text: &str) -> Option<Symbol> {
@@ -156,6 +162,10 @@ pub struct SpanSet {
     settling: Option<HashSet<SpanKey>>,
     /// Copies left out of those that window and filter take in.
     pub copies: u64,
+    /// The span that each of these is a copy of, and when the copy starts.
+    pub counted_copies: Vec<(u32, i64)>,
+    /// Traces with copies that differ.
+    pub unlike_traces: HashSet<u128>,
 }
 
 impl SpanSet {
@@ -177,6 +187,11 @@ impl SpanSet {
 
     pub fn trace_id(&self, i: usize) -> u128 {
         self.traces[self.trace[i] as usize]
+    }
+
+    /// The end, not before the start.
+    pub fn end_ns(&self, i: usize) -> i64 {
+        self.start_ns[i].saturating_add(self.duration_ns[i].max(0))
     }
 
     /// A span by its ids, whatever its kind.
@@ -232,7 +247,10 @@ impl SpanSet {
     fn take_copy(&mut self, at: usize, new: NewSpan) {
         let key = (new.trace, new.span, new.kind);
         let Some(settling) = &mut self.settling else {
-            self.copies += u64::from(new.counted);
+            if new.counted {
+                self.copies += 1;
+                self.counted_copies.push((at as u32, new.start_ns));
+            }
             let same = self.start_ns[at] == new.start_ns
                 && self.duration_ns[at] == new.duration_ns
                 && self.parent[at] == new.parent
@@ -272,7 +290,7 @@ impl SpanSet {
         })
     }
 
-    /// The parent of each span.
+    /// The parent of each span, at most [`lineage::REACH_NS`] away where the direction has a bound.
     pub fn lineage(&self) -> Lineage {
         let ids = lineage::Ids {
             trace: &self.trace,
@@ -280,6 +298,8 @@ impl SpanSet {
             parent: &self.parent,
             kind: &self.kind,
             service: &self.service,
+            start_ns: &self.start_ns,
+            reach_ns: lineage::REACH_NS,
         };
         lineage::resolve(&ids, &self.index)
     }

@@ -98,6 +98,11 @@ impl RawSemantics<'_> {
     }
 }
 
+/// An address as it names a host: without its port.
+pub fn named_host(address: &str) -> &str {
+    without_port(address).trim()
+}
+
 /// The host of a URL, without user, port and path.
 pub fn url_host(url: &str) -> Option<&str> {
     let rest = url.split_once("://")?.1;

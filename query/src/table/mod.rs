@@ -10,6 +10,7 @@ mod tokens;
 mod words;
 
 pub(crate) use keys::FileKeys;
+pub(crate) use prune::times;
 pub(crate) use receipt::{Cost, PrunedFiles};
 pub(crate) use tokens::TokenCache;
 

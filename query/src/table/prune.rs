@@ -74,6 +74,12 @@ pub(super) async fn files(
     Ok((kept, left_out))
 }
 
+/// The first and the last time that a row can have for which all filters are true.
+pub(crate) fn times(filters: &[Expr]) -> (i64, i64) {
+    let reach = filters.iter().map(reach).fold(Reach::ANY, Reach::and);
+    (reach.min_ns, reach.max_ns)
+}
+
 fn reach(expr: &Expr) -> Reach {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => reach(left).and(reach(right)),

@@ -5,7 +5,7 @@ mod critical;
 #[cfg(test)]
 mod tests;
 
-use crate::spans::lineage::{Ids, Index, resolve};
+use crate::spans::lineage::{ANY_DISTANCE_NS, Ids, Index, resolve};
 use crate::spans::{Kind, Lineage};
 
 /// Clocks of two machines, and times of millisecond resolution, may differ by this much without being called skewed.
@@ -115,7 +115,17 @@ fn distinct(all: &[TreeSpan]) -> (Vec<usize>, Lineage) {
     }
     let parent: Vec<u64> = kept.iter().map(|&i| all[i].parent).collect();
     let service: Vec<u32> = kept.iter().map(|&i| all[i].service).collect();
-    let lineage = resolve(&Ids { trace: &trace, span: &span, parent: &parent, kind: &kind, service: &service }, &index);
+    let start_ns: Vec<i64> = kept.iter().map(|&i| all[i].start_ns).collect();
+    let ids = Ids {
+        trace: &trace,
+        span: &span,
+        parent: &parent,
+        kind: &kind,
+        service: &service,
+        start_ns: &start_ns,
+        reach_ns: ANY_DISTANCE_NS,
+    };
+    let lineage = resolve(&ids, &index);
     (kept, lineage)
 }
 

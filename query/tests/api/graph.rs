@@ -10,14 +10,14 @@ use orrery_model::Signal;
 use crate::fixture::Placement;
 use crate::world::{World, at, id, merged_world, name_of, spans, world};
 
-struct Case {
-    name: &'static str,
+pub struct Case {
+    pub name: &'static str,
     /// A line a span, see `world::span`.
-    spans: &'static [&'static str],
+    pub spans: &'static [&'static str],
     /// Milliseconds.
-    window: (i64, i64),
+    pub window: (i64, i64),
     filter: &'static str,
-    now: i64,
+    pub now: i64,
     /// `kind source>target` and the counted spans' ids, then what is not as usual; at last what is odd of the whole.
     expected: &'static [&'static str],
 }
@@ -26,7 +26,7 @@ const fn case(name: &'static str, spans: &'static [&'static str], expected: &'st
     Case { name, spans, window: (-1_000_000, 1_000_000), filter: "", now: 3_600_000, expected }
 }
 
-const CASES: &[Case] = &[
+pub const CASES: &[Case] = &[
     case(
         "fan-out: three children of one parent are three calls",
         &["t r<- S shop 0+90", "t a<r S cart 1+9", "t b<r S cart 2+9", "t c<r S cart 3+9", "t d<r I stock 4+9"],

@@ -4,5 +4,6 @@ mod alerts;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod graph;
+mod rollups;
 mod shapes;
 mod world;

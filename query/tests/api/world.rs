@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use orrery_model::{Clock, Scope, Signal, TableName, TenantId, table};
-use orrery_query::{Engine, router};
+use orrery_query::{Engine, SnapshotSource, router};
 use orrery_storage::{CompactionConfig, Lake, SealedBatch, Snapshot, TableSnapshot};
 use tower::ServiceExt;
 
@@ -191,6 +191,12 @@ fn over(snapshot: Arc<Snapshot>, folder: tempfile::TempDir, now: i64) -> World {
     let path: &Path = folder.path();
     let engine = Engine::new(Arc::new(Fixed(snapshot)), fixture::config(path), Arc::new(At(T0 + now * MS)));
     World { router: router(engine.expect("an engine")), _folder: folder }
+}
+
+/// An API over any source, and its engine.
+pub fn world_over(source: Arc<dyn SnapshotSource>, folder: tempfile::TempDir, now: i64) -> (World, Arc<Engine>) {
+    let engine = Engine::new(source, fixture::config(folder.path()), Arc::new(At(T0 + now * MS))).expect("an engine");
+    (World { router: router(Arc::clone(&engine)), _folder: folder }, engine)
 }
 
 impl World {

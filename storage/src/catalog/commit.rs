@@ -2,7 +2,7 @@
 //! writer's watermark. Never leaves half of it, and never runs when another epoch has taken the writer over.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use orrery_model::{SnapshotId, TenantId, table};
+use orrery_model::{SnapshotId, TableName, TenantId, table};
 use sqlx::{Connection, Row, SqliteConnection};
 
 use super::check::{self, FileFacts};
@@ -11,7 +11,7 @@ use super::{Catalog, Head, database};
 use crate::lake::LakeError;
 use crate::layout::layout_id;
 use crate::parquet::{ColumnRange, MIXED, WrittenFile, hour_of};
-use crate::{FileLayout, TraceFilter};
+use crate::{FileLayout, HOUR_NS, TraceFilter, rollups};
 
 /// As DuckLake writes the time of a snapshot, in UTC.
 pub(super) const SNAPSHOT_TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.6f+00";
@@ -143,6 +143,13 @@ impl Catalog {
             let ids = tables.expect("every tenant of the files has tables").table(file.table);
             let file_id = change.file_id();
             insert_file(&mut transaction, change.snapshot_id, file_id, ids, file).await.map_err(&fail)?;
+            if file.table == TableName::Spans {
+                let (min_ns, max_ns) = (file.min_timestamp_ns, file.max_timestamp_ns);
+                let hour = (hour_of(min_ns, max_ns) != MIXED).then(|| min_ns.div_euclid(HOUR_NS));
+                rollups::note_input(&mut transaction, &file.tenant, file_id, hour, (min_ns, max_ns))
+                    .await
+                    .map_err(&fail)?;
+            }
             file_ids.push(file_id);
             if !touched.contains(&ids.table_id) {
                 touched.push(ids.table_id);

@@ -70,3 +70,12 @@ CREATE TABLE IF NOT EXISTS orrery_layout(layout_id BIGINT PRIMARY KEY, layout VA
 CREATE TABLE IF NOT EXISTS orrery_file_layout(data_file_id BIGINT PRIMARY KEY, layout_id BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS orrery_retired_column(table_id BIGINT NOT NULL, column_id BIGINT NOT NULL, PRIMARY KEY (table_id, column_id));
 ";
+
+/// What was counted beforehand of the hours of spans ([`crate::Rollups`]), and which files of spans flushes brought, with
+/// the ends of their timestamps; `hour` is NULL for a file of several hours. Merges change none of it. Since version 4.
+pub(crate) const ROLLUPS: &str = "
+CREATE TABLE orrery_span_input(tenant VARCHAR NOT NULL, hour BIGINT, data_file_id BIGINT NOT NULL, min_ns BIGINT NOT NULL, max_ns BIGINT NOT NULL);
+CREATE INDEX orrery_span_input_by_hour ON orrery_span_input(tenant, hour, data_file_id);
+CREATE TABLE orrery_rollup(tenant VARCHAR NOT NULL, hour BIGINT NOT NULL, version BIGINT NOT NULL, through_file BIGINT NOT NULL, rows BIGINT NOT NULL, before_rows BIGINT NOT NULL, row_check BIGINT NOT NULL, PRIMARY KEY (tenant, hour));
+CREATE TABLE orrery_rollup_part(tenant VARCHAR NOT NULL, hour BIGINT NOT NULL, part VARCHAR NOT NULL, body BLOB NOT NULL, PRIMARY KEY (tenant, hour, part));
+";

@@ -24,8 +24,7 @@ impl Catalog {
             let step = match from {
                 1 => add_alerts(&mut transaction, &mut change).await,
                 2 => add_checks(&mut transaction).await,
-                // Of files that are there already nothing is said.
-                3 => sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *transaction).await.map(drop),
+                3 => add_layouts_and_rollups(&mut transaction).await,
                 _ => unreachable!("every version below the newest has a step"),
             };
             step.map_err(&fail)?;
@@ -89,4 +88,11 @@ async fn add_checks(connection: &mut SqliteConnection) -> Result<(), sqlx::Error
         check::set_writer(connection, &writer, epoch, flushed).await?;
     }
     Ok(())
+}
+
+/// To version 4: room for what is known of files' attributes, of which nothing is said of those that are there already, and
+/// for what is counted beforehand, which is counted after all of them.
+async fn add_layouts_and_rollups(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *connection).await?;
+    sqlx::raw_sql(ddl::ROLLUPS).execute(connection).await.map(drop)
 }

@@ -126,6 +126,7 @@ impl Catalog {
         sqlx::raw_sql(ddl::ALERTS).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::raw_sql(ddl::CHECKS).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *transaction).await.map_err(&fail)?;
+        sqlx::raw_sql(ddl::ROLLUPS).execute(&mut *transaction).await.map_err(&fail)?;
         sqlx::query("INSERT INTO orrery_format VALUES ($1)")
             .bind(FORMAT_VERSION)
             .execute(&mut *transaction)

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use crate::catalog::{Catalog, Committed};
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::parquet::{FileName, FlushName, WRITER, WrittenFile, io, write_files};
-use crate::{DataFile, FileFilter, Learned, TraceFilters};
+use crate::{DataFile, FileFilter, Learned, Rollups, TraceFilters};
 
 pub use error::{LakeError, LearnError};
 pub use expire::Expired;
@@ -148,6 +148,11 @@ impl Lake {
     pub fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
         let folder = self.data_path.parent().expect("the data files are in the lake's folder");
         TraceFilters::new(folder.join(CATALOG_FILE), cache_bytes)
+    }
+
+    /// What is counted beforehand of the hours of spans.
+    pub fn rollups(&self) -> Rollups {
+        Rollups::new(self.data_path.parent().expect("the data files are in the lake's folder").join(CATALOG_FILE))
     }
 
     pub(crate) fn fs(&self) -> &Arc<dyn FileSystem> {

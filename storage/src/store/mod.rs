@@ -44,7 +44,7 @@ use crate::lock::DataLock;
 use crate::memtable::{Memtable, Rows, batch_bytes};
 use crate::snapshot::Snapshot;
 use crate::wal::{Entry, Outcome, Refused, Wal, WalConfig, WalError};
-use crate::{Append, Appended, Decode, TraceFilters};
+use crate::{Append, Appended, Decode, Rollups, TraceFilters};
 
 /// Bodies above this are compressed on a blocking thread.
 const COMPRESS_INLINE_BYTES: usize = 1 << 20;
@@ -313,6 +313,16 @@ impl Store {
     /// The trace filters of the snapshots' files, of which at most about `cache_bytes` stay in memory.
     pub fn trace_filters(&self, cache_bytes: usize) -> TraceFilters {
         TraceFilters::new(self.shared.config.dir.join(CATALOG_FILE), cache_bytes)
+    }
+
+    /// What is counted beforehand of the hours of spans.
+    pub fn rollups(&self) -> Rollups {
+        Rollups::new(self.shared.config.dir.join(CATALOG_FILE))
+    }
+
+    /// Who has tables, whether there is anything in them or not.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.shared.memtable.view().tables.keys().cloned().collect()
     }
 
     /// Moves all that is acknowledged so far into files. Appends go on meanwhile.

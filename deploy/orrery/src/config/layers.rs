@@ -102,6 +102,8 @@ pub fn settings() -> &'static [Setting] {
         setting!("query.max_concurrent", c, text, c.query.max_concurrent = parse(text)?),
         setting!("query.trace_filters", c, text, c.query.trace_filters = text.parse()?),
         setting!("query.token_filters", c, text, c.query.token_filters = text.parse()?),
+        setting!("query.rollups", c, text, c.query.rollups = parse(text)?),
+        setting!("query.rollup_settle", c, text, c.query.rollup_settle = text.parse()?),
         setting!("rules", c, text, c.rules = list(text)),
         setting!("alerting.interval", c, text, c.alerting.interval = text.parse()?),
         setting!("alerting.memory", c, text, c.alerting.memory = text.parse()?),

@@ -159,6 +159,10 @@ pub struct Query {
     pub trace_filters: ByteSize,
     /// Memory for the filters of words of log files; those beyond are read from the files when asked.
     pub token_filters: ByteSize,
+    /// Whether hours of spans are counted beforehand, and answer where they hold.
+    pub rollups: bool,
+    /// How long no span of an hour must have come before the hour is counted.
+    pub rollup_settle: Span,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -245,6 +249,8 @@ impl Default for Query {
             max_concurrent: 16,
             trace_filters: ByteSize(128 << 20),
             token_filters: ByteSize(64 << 20),
+            rollups: true,
+            rollup_settle: Span(Duration::from_secs(60)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -14,6 +15,7 @@ use orrery_alert::Alerting;
 use orrery_alert::notify::Notifiers;
 use orrery_collector::{Collector, Metric};
 use orrery_query::Engine;
+use orrery_query::rollup::RollupCounters;
 use orrery_storage::{Store, StoreStatus};
 
 use super::{dashboard, process};
@@ -25,6 +27,7 @@ pub struct Sources {
     pub alerting: Arc<Alerting>,
     pub notifiers: Arc<Notifiers>,
     pub engine: Arc<Engine>,
+    pub rollups: Arc<RollupCounters>,
 }
 
 pub fn router(sources: Sources) -> Router {
@@ -51,6 +54,7 @@ async fn scrape(State(sources): State<Arc<Sources>>, uri: Uri, headers: HeaderMa
     rules(&mut text, &sources.alerting);
     notifiers(&mut text, &sources.notifiers);
     queries(&mut text, &sources.engine);
+    rollups(&mut text, &sources.rollups);
     for (name, kind, help, value) in process::metrics() {
         text.family(name, kind, help);
         text.sample(name, &[], value);
@@ -209,6 +213,20 @@ fn queries(text: &mut Text, engine: &Engine) {
     ] {
         text.family(name, "gauge", help);
         text.sample(name, &[], value as f64);
+    }
+}
+
+fn rollups(text: &mut Text, counters: &RollupCounters) {
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    for (name, kind, help, value) in [
+        ("orrery_rollup_hours", "gauge", "hours of spans that were counted beforehand and hold", get(&counters.hours)),
+        ("orrery_rollup_built_total", "counter", "hours counted beforehand", get(&counters.built)),
+        ("orrery_rollup_spans_total", "counter", "spans counted beforehand", get(&counters.spans)),
+        ("orrery_rollup_failures_total", "counter", "hours that could not be counted", get(&counters.failures)),
+        ("orrery_rollup_seconds_total", "counter", "time spent counting", get(&counters.duration_ns) / 1e9),
+    ] {
+        text.family(name, kind, help);
+        text.sample(name, &[], value);
     }
 }
 

@@ -27,6 +27,7 @@ use orrery_alert::notify::Notifiers;
 use orrery_collector::decode::{DecodeLimits, OtlpDecoder};
 use orrery_collector::{Collector, CollectorConfig};
 use orrery_model::{Clock, SystemClock};
+use orrery_query::rollup::{RollupConfig, RollupKeeper};
 use orrery_query::{AlertSource, Engine, QueryConfig, StatusSource};
 use orrery_storage::compact::LEAST_MEMORY_BYTES;
 use orrery_storage::{CompactionConfig, LearnConfig, MemoryBudget, NotifierState, Store, StoreConfig};
@@ -85,6 +86,7 @@ pub struct Server {
     store: Arc<Store>,
     alerting: Arc<Alerting>,
     notifiers: Arc<Notifiers>,
+    rollups: Arc<RollupKeeper>,
     health: Health,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -104,6 +106,7 @@ impl Server {
         let store = Store::open(stored, Arc::new(OtlpDecoder), Arc::clone(&clock)).await?;
         let collector = Collector::new(Arc::clone(&store), collector_config(config), Arc::clone(&clock));
         let engine = Engine::sharing(Arc::clone(&store) as _, query_config(config), memory, Arc::clone(&clock))?;
+        let rollups = Arc::new(RollupKeeper::start(Arc::clone(&engine), rollup_config(config)));
         let external_url = config.external_url.clone().unwrap_or_else(|| addresses.url(addresses.http));
         let external_url = external_url.trim_end_matches('/');
         let notifiers = Arc::new(start_notifiers(config, external_url, Arc::clone(&clock)).await?);
@@ -119,6 +122,7 @@ impl Server {
             engine,
             alerting: Arc::clone(&alerting),
             notifiers: Arc::clone(&notifiers),
+            rollups: Arc::clone(&rollups.counters),
         };
         doors.open(sources, api, addresses.otlp_grpc == addresses.otlp_http);
         health.set(Phase::Ready);
@@ -127,6 +131,7 @@ impl Server {
             store,
             alerting,
             notifiers,
+            rollups,
             health,
             stop,
             listeners,
@@ -162,6 +167,7 @@ impl Server {
             self.listeners.abort_all();
         }
         self.alerting.stop().await;
+        self.rollups.stop().await;
         self.notifiers.stop().await;
         tokio::time::timeout(CLOSE_TIMEOUT, self.store.close())
             .await
@@ -287,6 +293,13 @@ fn collector_config(config: &Config) -> CollectorConfig {
     }
 }
 
+fn rollup_config(config: &Config) -> RollupConfig {
+    let settle = config.query.rollup_settle.0;
+    // Often enough that an hour does not wait for much longer than it must.
+    let every = (settle / 4).clamp(Duration::from_secs(1), Duration::from_secs(15));
+    RollupConfig { every, settle, ..RollupConfig::default() }
+}
+
 fn query_config(config: &Config) -> QueryConfig {
     let memory_bytes = config.query.memory.as_usize();
     QueryConfig {
@@ -297,6 +310,7 @@ fn query_config(config: &Config) -> QueryConfig {
         temp_dir: config.data_dir.join("spill"),
         token_cache_bytes: config.query.token_filters.as_usize(),
         trace_filter_cache_bytes: config.query.trace_filters.as_usize(),
+        rollups: config.query.rollups,
         ..QueryConfig::default()
     }
 }

@@ -141,7 +141,7 @@ pub fn Sql() -> impl IntoView {
                         on:keydown=move |event| if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) { event.prevent_default(); ask(); }
                     ></textarea>
                     <div class="row editor-acts">
-                        <span class="muted grow">"Tables "<code>"spans"</code>", "<code>"logs"</code>", "<code>"metrics"</code>" and "<code>"alerts"</code>"; any attribute as "<code>"attributes['key']"</code>"; "<code>"$start"</code>" and "<code>"$end"</code>" are the time range"</span>
+                        <span class="muted grow">"Tables "<code>"spans"</code>", "<code>"logs"</code>", "<code>"metrics"</code>", "<code>"alerts"</code>", "<code>"traces"</code>", "<code>"service_edges"</code>" and "<code>"service_operations"</code>"; any attribute as "<code>"attributes['key']"</code>"; "<code>"$start"</code>" and "<code>"$end"</code>" are the time range"</span>
                         {move || match outcome.get() {
                             Outcome::Running => view! { <button type="button" class="button" on:click=move |_| { stop(); outcome.set(Outcome::Nothing); }>{icon(Icon::Close)}"Cancel"</button> }.into_any(),
                             _ => view! { <button type="button" class="button primary" on:click=move |_| ask()>{icon(Icon::Play)}"Run"<kbd>"Ctrl ⏎"</kbd></button> }.into_any(),

@@ -7,7 +7,7 @@ use orrery_api::{SqlColumn, Status};
 use crate::fetch::{self, fetch};
 use crate::format;
 
-const TABLES: [&str; 4] = ["spans", "logs", "metrics", "alerts"];
+const TABLES: [&str; 7] = ["spans", "logs", "metrics", "alerts", "traces", "service_edges", "service_operations"];
 
 #[component]
 pub fn Schema(insert: Callback<String>) -> impl IntoView {

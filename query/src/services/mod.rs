@@ -1,5 +1,8 @@
 //! `GET /api/v1/services` and `GET /api/v1/services/{name}`: rates, errors and latencies of each service over a window,
-//! from its stored spans.
+//! from its stored spans; the list also from what was counted of them beforehand, where that holds.
+
+pub mod facts;
+mod sums;
 
 use std::sync::Arc;
 
@@ -9,13 +12,17 @@ use hashbrown::HashMap;
 use orrery_api::{Operation, Service, ServiceDetail, Services};
 use orrery_model::{Identity, Scope, Signal};
 
+use self::facts::{Facts, by_service, facts};
+use self::sums::{Steps, copies_of, facts_of};
 use crate::asked::Asked;
 use crate::columns::Columns;
+use crate::graph::USE_ROLLUPS;
+use crate::graph::prepare::{Reading, prepare};
 use crate::histogram::Histogram;
 use crate::http::Caller;
 use crate::records::{Attributes, attribute_columns, select_list};
+use crate::rollup::{Plan, plan};
 use crate::spans::load::{Want, load};
-use crate::spans::node::service_id;
 use crate::spans::{Kind, Lineage, SpanSet, Symbol};
 use crate::time::rfc3339;
 use crate::{Engine, QueryError, Session, Window, quote};
@@ -25,8 +32,6 @@ const LIST_STEPS: usize = 30;
 const DETAIL_STEPS: usize = 60;
 /// Operations of a service that are shown at most, those with the most calls.
 const MAX_OPERATIONS: usize = 500;
-/// Distinct versions and environments of a service that are shown at most.
-const MAX_WORDS: usize = 50;
 
 /// `GET /api/v1/services`.
 pub async fn list(
@@ -36,20 +41,38 @@ pub async fn list(
 ) -> Result<Json<Services>, QueryError> {
     let window = asked.window(engine.clock().now_ns())?;
     let filter = asked.take("filter")?;
+    let rollups = asked.word("rollups", &USE_ROLLUPS)?;
     asked.finish()?;
     let work = Arc::clone(&engine);
-    let answer = async move {
-        let session = work.session(&identity).await?;
-        let condition = condition(&session, window, filter.as_deref()).await?;
-        let numbers = Numbers::of(&session, &condition, window, LIST_STEPS, false).await?;
-        let facts = facts(&session, &condition).await?;
-        let mut services: Vec<Service> = numbers.services(&facts);
-        services.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut receipt = session.receipt();
-        receipt.copies = numbers.spans.copies;
-        Ok(Services { services, receipt })
+    engine.run(async move { all(&work, &identity, window, filter.as_deref(), rollups).await }).await.map(Json)
+}
+
+async fn all(
+    engine: &Engine,
+    identity: &Identity,
+    window: Window,
+    filter: Option<&str>,
+    rollups: bool,
+) -> Result<Services, QueryError> {
+    let session = engine.session(identity).await?;
+    let steps = Steps::new(window, LIST_STEPS);
+    let plan = if rollups && filter.is_none() && steps.are_of_minutes() {
+        plan(&session, window, true).await?
+    } else {
+        Plan::spans_only(window)
     };
-    engine.run(answer).await.map(Json)
+    let prepared = prepare(&session, &plan.scope, filter, Reading::Services, engine.clock().now_ns()).await?;
+    let mut said = facts_of(&plan).collect::<Vec<_>>();
+    // Spans that were left out of what was counted beforehand are in its facts.
+    for stretch in &plan.scope.stretches {
+        said.extend(facts(&session, &condition(&session, *stretch, filter).await?, "CAST(0 AS BIGINT)").await?);
+    }
+    let mut services = sums::services(&prepared, &plan, &by_service(said), steps);
+    services.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut receipt = session.receipt();
+    receipt.copies = prepared.spans.copies + copies_of(&plan);
+    receipt.minutes = Some(plan.minutes());
+    Ok(Services { services, receipt })
 }
 
 /// `GET /api/v1/services/{name}`; the name is the service's id and may hold a slash.
@@ -76,7 +99,7 @@ async fn one(
     let session = engine.session(identity).await?;
     let condition = format!("{} AND {}", is_service(&id), condition(&session, window, filter).await?);
     let numbers = Numbers::of(&session, &condition, window, DETAIL_STEPS, true).await?;
-    let facts = facts(&session, &condition).await?;
+    let facts = by_service(facts(&session, &condition, "CAST(0 AS BIGINT)").await?);
     let Some(service) = numbers.services(&facts).into_iter().find(|s| s.id == id) else {
         return Err(QueryError::not_found(format!(
             "service {:?} has no spans in the window",
@@ -247,58 +270,6 @@ fn empty(id: &str, steps: usize, facts: Option<&Facts>) -> Service {
         errors_over_time: vec![0; steps],
         first_seen: rfc3339(facts.first_ns),
         last_seen: rfc3339(facts.last_ns),
-    }
-}
-
-/// What a service says of itself.
-#[derive(Clone, Debug, Default)]
-struct Facts {
-    namespace: Option<String>,
-    environments: Vec<String>,
-    versions: Vec<String>,
-    language: Option<String>,
-    instances: u64,
-    first_ns: i64,
-    last_ns: i64,
-}
-
-/// By service id.
-async fn facts(session: &Session, condition: &str) -> Result<HashMap<String, Facts>, QueryError> {
-    let query = format!(
-        "SELECT service_name, service_namespace, service_version, deployment_environment, \
-         \"resource_attributes.telemetry.sdk.language\" AS language, \
-         count(DISTINCT coalesce(service_instance_id, \"resource_attributes.k8s.pod.name\", \"resource_attributes.host.name\")) AS instances, \
-         min(timestamp) AS first, max(timestamp) AS last FROM spans WHERE {condition} GROUP BY 1, 2, 3, 4, 5"
-    );
-    let mut all: HashMap<String, Facts> = HashMap::new();
-    for batch in session.collect(&query).await?.0 {
-        let batch = Columns(&batch);
-        let (name, namespace) = (batch.text("service_name")?, batch.text("service_namespace")?);
-        let (version, environment) = (batch.text("service_version")?, batch.text("deployment_environment")?);
-        let (language, instances) = (batch.text("language")?, batch.integers("instances")?);
-        let (first, last) = (batch.integers("first")?, batch.integers("last")?);
-        for i in 0..batch.0.num_rows() {
-            let id = service_id(name.or_empty(i), namespace.get(i));
-            let (first_ns, last_ns) = (first.or_zero(i), last.or_zero(i));
-            let facts = all.entry(id).or_insert_with(|| Facts { first_ns, last_ns, ..Facts::default() });
-            facts.namespace = namespace.owned(i).filter(|n| !n.is_empty());
-            add_word(&mut facts.versions, version.get(i));
-            add_word(&mut facts.environments, environment.get(i));
-            facts.language = language.owned(i).or_else(|| facts.language.take());
-            facts.instances += instances.or_zero(i).max(0) as u64;
-            facts.first_ns = facts.first_ns.min(first_ns);
-            facts.last_ns = facts.last_ns.max(last_ns);
-        }
-    }
-    Ok(all)
-}
-
-fn add_word(words: &mut Vec<String>, word: Option<&str>) {
-    if let Some(word) = word
-        && words.len() < MAX_WORDS
-        && let Err(at) = words.binary_search_by(|w| w.as_str().cmp(word))
-    {
-        words.insert(at, word.to_owned());
     }
 }
 
