@@ -7,10 +7,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-/// The cargo that runs this task, in the workspace's folder.
+/// The cargo that runs this task, in the workspace's folder. It does not see what cargo said to this task of its package:
+/// build scripts that look at it (ring's) would run anew, and all that stands on them, after each plain cargo.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

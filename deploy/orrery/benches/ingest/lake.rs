@@ -12,6 +12,8 @@ use crate::server::{Folder, Server};
 const WINDOW: Duration = Duration::from_secs(3_600);
 const LOOKUPS: usize = 25;
 const ROUNDS: usize = 9;
+/// Until the hour is counted beforehand.
+const ROLLUP_PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn measure(options: &Options, shape: Shape) {
     let n = options.spans as f64;
@@ -87,7 +89,15 @@ fn ask(server: &Server, shape: Shape, window: &str, traces: &[String]) {
         print(&format!("newest 20 by {name}"), (0..ROUNDS).map(|_| time(|| drop(server.sql(&query)))).collect());
     }
     let graph = format!("/api/v1/service-graph?{window}");
-    print("service graph of the hour", (0..3).map(|_| time(|| drop(server.get(&graph)))).collect());
+    let raw = format!("{graph}&rollups=ignore");
+    print("service graph of the hour, span by span", (0..3).map(|_| time(|| drop(server.get(&raw)))).collect());
+    let counted = || server.get(&graph)["receipt"]["minutes"]["rollups"].as_u64().unwrap_or(0);
+    let deadline = Instant::now() + ROLLUP_PATIENCE;
+    while counted() < 60 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    println!("  minutes of the graph that are counted beforehand {:>8}", counted());
+    print("service graph of the hour, roll-ups", (0..ROUNDS).map(|_| time(|| drop(server.get(&graph)))).collect());
 }
 
 fn missing(server: &Server, id: &str) {
