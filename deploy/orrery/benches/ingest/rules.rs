@@ -16,8 +16,8 @@ const RULES_PER_GROUP: usize = 10;
 /// What a round ingests, spread over the last hour; it takes longer than an interval of the rules.
 const SPANS_PER_ROUND: usize = 5_000_000;
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Several intervals, the first of which plans every rule.
-const SETTLE: Duration = Duration::from_secs(35);
+/// Longer than an interval, so that every rule has been planned and evaluated.
+const SETTLE: Duration = Duration::from_secs(20);
 const WATCH: Duration = Duration::from_secs(60);
 
 pub fn measure(options: &Options) {
