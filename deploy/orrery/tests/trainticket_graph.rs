@@ -129,8 +129,10 @@ fn check_rollups(server: &Server, window: &str, expected: &Edges) {
     let (minute, hour) = (60_000_000_000, 3_600_000_000_000);
     let first_hour = ends[0] - ends[0] % hour;
     let hours = (ends[1] - first_hour + hour - 1) / hour;
+    // An hour without spans needs no counting; there is one at noon.
+    let with_spans = server.count("select count(distinct date_trunc('hour', timestamp)) from spans");
     let deadline = Instant::now() + Duration::from_secs(300);
-    while rolled_hours(server) < hours {
+    while rolled_hours(server) < with_spans {
         assert!(Instant::now() < deadline, "the hours of the day are not counted in time");
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -163,8 +165,8 @@ fn check_rollups(server: &Server, window: &str, expected: &Edges) {
     assert_eq!((number(&rows[1]), number(&rows[2])), (i64::try_from(calls).ok(), Some(sum_ns)), "{rows:?}");
 }
 
-fn rolled_hours(server: &Server) -> i64 {
+fn rolled_hours(server: &Server) -> u64 {
     let text = server.get("/metrics").1;
     let sample = text.lines().find_map(|line| line.strip_prefix("orrery_rollup_hours "));
-    sample.and_then(|value| value.trim().parse::<f64>().ok()).expect("a metric") as i64
+    sample.and_then(|value| value.trim().parse::<f64>().ok()).expect("a metric") as u64
 }
