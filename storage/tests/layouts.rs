@@ -102,6 +102,9 @@ async fn a_catalog_of_version_3_gets_the_tables_and_its_next_file_a_layout() {
         "DROP TABLE orrery_layout",
         "DROP TABLE orrery_file_layout",
         "DROP TABLE orrery_retired_column",
+        "DROP TABLE orrery_span_input",
+        "DROP TABLE orrery_rollup",
+        "DROP TABLE orrery_rollup_part",
         "UPDATE orrery_format SET version = 3",
     ] {
         sqlx::query(statement).execute(&mut connection).await.expect("the statement runs");
