@@ -11,7 +11,7 @@ use orrery_model::{Identity, Signal, SystemClock, TenantId};
 use orrery_query::{Engine, QueryConfig, SnapshotSource};
 use orrery_storage::{Lake, SealedBatch, Snapshot, TableSnapshot, TraceFilters};
 
-#[path = "../tests/fixture/mod.rs"]
+#[path = "../tests/it/fixture/mod.rs"]
 mod fixture;
 
 use fixture::{Row, Value, rows::START_NS};

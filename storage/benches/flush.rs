@@ -1,7 +1,7 @@
 //! What a flush costs: `cargo bench -p orrery-storage --bench flush -- [rows]`. Sealed batches of 512 rows to durable,
 //! committed files; CPU time is of the whole process, user and system.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use std::time::Instant;

@@ -21,7 +21,7 @@ mod rollups;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/it/support/mod.rs"]
 mod support;
 pub mod token_filter;
 mod trace_filter;

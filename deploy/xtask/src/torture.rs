@@ -10,32 +10,31 @@ use anyhow::{Context, Result, bail};
 use crate::build_binary;
 use crate::process::{cargo, run_lines};
 
-/// A part: its name, its package and test file, the tests in it.
+/// A part: its name, its package, and the tests of the package's `it` that it is.
 struct Part {
     name: &'static str,
     package: &'static str,
-    file: &'static str,
     tests: &'static str,
 }
 
-const fn part(name: &'static str, package: &'static str, file: &'static str, tests: &'static str) -> Part {
-    Part { name, package, file, tests }
+const fn part(name: &'static str, package: &'static str, tests: &'static str) -> Part {
+    Part { name, package, tests }
 }
 
 const PARTS: [Part; 13] = [
-    part("power-log", "orrery-storage", "durability", "power::nothing_acknowledged"),
-    part("power-files", "orrery-storage", "durability", "power::nothing_is_lost"),
-    part("sync", "orrery-storage", "durability", "syncs::"),
-    part("flips-log", "orrery-storage", "durability", "flips::"),
-    part("flips-files", "orrery-query", "flips", ""),
-    part("flips-catalog", "orrery-storage", "durability", "flips_catalog::"),
-    part("disk-log", "orrery", "full_disk", "the_log"),
-    part("disk-floor", "orrery", "full_disk", "ingest_stops"),
-    part("disk-files", "orrery", "full_disk", "data_files"),
-    part("disk-spill", "orrery", "full_disk", "a_query"),
-    part("race", "orrery-storage", "compact", "race::two_merges"),
-    part("kill", "orrery", "kill", ""),
-    part("backlog", "orrery", "backlog", ""),
+    part("power-log", "orrery-storage", "durability::power::nothing_acknowledged"),
+    part("power-files", "orrery-storage", "durability::power::nothing_is_lost"),
+    part("sync", "orrery-storage", "durability::syncs::"),
+    part("flips-log", "orrery-storage", "durability::flips::"),
+    part("flips-files", "orrery-query", "flips::"),
+    part("flips-catalog", "orrery-storage", "durability::flips_catalog::"),
+    part("disk-log", "orrery", "full_disk::the_log"),
+    part("disk-floor", "orrery", "full_disk::ingest_stops"),
+    part("disk-files", "orrery", "full_disk::data_files"),
+    part("disk-spill", "orrery", "full_disk::a_query"),
+    part("race", "orrery-storage", "compact::race::two_merges"),
+    part("kill", "orrery", "kill::"),
+    part("backlog", "orrery", "backlog::"),
 ];
 
 /// What the command line says.
@@ -117,11 +116,8 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
 fn run_part(asked: &Asked, part: &Part) -> Result<Done> {
     let started = Instant::now();
     let mut command = cargo();
-    command.args(["test", "--locked", "--release", "--package", part.package, "--test", part.file, "--"]);
-    command.args(["--nocapture", "--test-threads=1"]);
-    if !part.tests.is_empty() {
-        command.arg(part.tests);
-    }
+    command.args(["test", "--locked", "--release", "--package", part.package, "--test", "it", "--"]);
+    command.args(["--nocapture", "--test-threads=1", part.tests]);
     command.env("ORRERY_TORTURE", if asked.full { "full" } else { "sample" });
     command.env("ORRERY_SEED", asked.seed.to_string());
     let mut said = Vec::new();
@@ -137,7 +133,7 @@ fn run_part(asked: &Asked, part: &Part) -> Result<Done> {
         }
     })?;
     if passed && !ran {
-        said.push(format!("no test of this name ran: {} in {}", part.tests, part.file));
+        said.push(format!("no test of this name ran: {} of {}", part.tests, part.package));
     }
     Ok(Done { passed: passed && ran, said, time: started.elapsed() })
 }

@@ -1,9 +1,0 @@
-//! The HTTP API over real files and memory, asked as any client asks it.
-
-mod alerts;
-#[path = "../fixture/mod.rs"]
-mod fixture;
-mod graph;
-mod rollups;
-mod shapes;
-mod world;

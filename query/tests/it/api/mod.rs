@@ -1,0 +1,7 @@
+//! The HTTP API over real files and memory, asked as any client asks it.
+
+mod alerts;
+mod graph;
+mod rollups;
+mod shapes;
+mod world;

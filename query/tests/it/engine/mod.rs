@@ -1,0 +1,12 @@
+//! The engine and its API of SQL, asked as the server asks them.
+
+mod answers;
+mod elsewhere;
+mod files;
+mod golden;
+mod learned;
+mod limits;
+mod parameters;
+mod sandbox;
+mod speed;
+mod words;

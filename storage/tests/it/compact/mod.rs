@@ -1,0 +1,73 @@
+//! Merging files changes no row: compared row by row, under readers, writers and other merges, and stopped at every step.
+
+mod exact;
+mod expire;
+mod kill;
+mod race;
+mod random;
+mod room;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use orrery_model::{TableName, TenantId, table};
+use orrery_storage::{CompactionConfig, DataFile, Lake, SealedBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+fn sealed(name: TableName, batch: RecordBatch) -> SealedBatch {
+    SealedBatch { tenant: TenantId::default(), table: name, batch }
+}
+
+/// Whatever the disk of the machine has free.
+fn config() -> CompactionConfig {
+    CompactionConfig { floor_free_bytes: 0, ..CompactionConfig::default() }
+}
+
+/// The default tenant's files of a table.
+fn files(lake: &Lake, name: TableName) -> Arc<Vec<Arc<DataFile>>> {
+    lake.view().files(&TenantId::default(), name)
+}
+
+/// All rows and columns that are in a file.
+fn read_whole(file: &DataFile) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).expect("the file is there"))
+        .expect("the file is Parquet");
+    let schema = reader.schema().clone();
+    let batches: Vec<_> = reader.build().expect("it can be read").map(|batch| batch.expect("it can be read")).collect();
+    concat_batches(&schema, &batches).expect("one schema")
+}
+
+/// The rows of a file with the columns of its table.
+fn read(name: TableName, file: &DataFile) -> RecordBatch {
+    let whole = read_whole(file);
+    let table = table(name);
+    let columns: Vec<usize> = table
+        .columns
+        .iter()
+        .map(|column| whole.schema().index_of(&column.name).expect("the column is there"))
+        .collect();
+    let batch = whole.project(&columns).expect("the columns are there");
+    assert!(batch.schema().fields() == table.schema.fields(), "the schema of {name} is not the table's");
+    RecordBatch::try_new(Arc::clone(&table.schema), batch.columns().to_vec()).expect("the table's columns")
+}
+
+/// The names of all files below the data folder, sorted.
+fn on_disk(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![dir.join("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+            }
+        }
+    }
+    names.sort();
+    names
+}
