@@ -10,6 +10,7 @@ pub mod memory;
 pub mod metrics;
 pub mod notify;
 pub mod rules;
+pub mod spelling;
 pub mod state;
 pub mod template;
 pub mod unit;

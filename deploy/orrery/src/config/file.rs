@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orrery_alert::spelling::edits;
+
 use super::{Config, ConfigError};
 
 pub fn read(path: &Path) -> Result<Config, ConfigError> {
@@ -46,22 +48,6 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .min()
         .filter(|(distance, _)| distance * 2 <= word.chars().count())
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance.
-pub fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use orrery_alert::spelling::edits;
+
 use super::{Config, Tls, file, notifiers};
 
 /// Why there is no configuration.
@@ -169,7 +171,7 @@ fn apply(setting: &Setting, config: &mut Config, source: &str, value: &str) -> R
 fn unknown_variable(name: &str) -> Result<(), ConfigError> {
     let known: Vec<String> = settings().iter().map(Setting::variable).collect();
     match file::nearest(name, known.iter().map(String::as_str)) {
-        Some(near) if !CLIENT_VARIABLES.contains(&name) && file::edits(name, near) <= MAX_SLIPS => {
+        Some(near) if !CLIENT_VARIABLES.contains(&name) && edits(name, near) <= MAX_SLIPS => {
             let message = format!("unknown variable; did you mean {near}?");
             Err(ConfigError::Value { source_name: name.to_owned(), message })
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::yaml::{Fault, Key, Node, Position, Scalar, Value};
+use crate::spelling::edits;
 
 /// The fields of a mapping that have not been read yet.
 pub struct Fields {
@@ -135,22 +136,6 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let best = known.iter().map(|known| (edits(&name, known), *known)).min()?;
     (best.0 <= 2 && best.0 < best.1.len()).then_some(best.1)
-}
-
-/// The Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
