@@ -11,7 +11,7 @@ use orrery_storage::token_filter::TokenFilters;
 use orrery_storage::{DataFile, Lake, LakeError, SealedBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::support::{self, HOUR, SECOND, START, Seed};
+use crate::support::{self, HOUR, SECOND, START, Seed, data_files};
 
 fn sealed(table: impl Into<TableName>, batch: RecordBatch) -> SealedBatch {
     SealedBatch { tenant: TenantId::default(), table: table.into(), batch }
@@ -27,23 +27,6 @@ fn read(file: &DataFile) -> RecordBatch {
     let schema = reader.schema().clone();
     let batches: Vec<_> = reader.build().expect("it can be read").map(|batch| batch.expect("it can be read")).collect();
     concat_batches(&schema, &batches).expect("one schema")
-}
-
-fn data_files(dir: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut folders = vec![dir.join("data")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
-            }
-        }
-    }
-    names.sort();
-    names
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use orrery_model::{TableName, TenantId, table};
 use orrery_storage::{CompactionConfig, DataFile, Lake, RECEIVED, SealedBatch};
 
-use super::{config, files, on_disk, random, read, read_whole, sealed};
-use crate::support::{self, HOUR, SECOND, START, Seed};
+use super::{config, files, random, read, read_whole, sealed};
+use crate::support::{self, HOUR, SECOND, START, Seed, data_files};
 
 /// Rows as they must come out, and the flush's file of each.
 struct Expected {
@@ -245,7 +245,7 @@ async fn a_damaged_file_stops_only_its_own_hour() {
     }
     let before = files(&lake, TableName::Spans);
     std::fs::write(&before[0].path, "no Parquet").expect("it can be written");
-    let names = on_disk(dir.path());
+    let names = data_files(dir.path());
     let done = lake.compact(&config()).await.expect("it goes on");
     assert_eq!((done.merges, done.failures.len()), (1, 1));
     assert!(done.failures[0].contains(&before[0].path.display().to_string()), "{:?}", done.failures);
@@ -253,7 +253,7 @@ async fn a_damaged_file_stops_only_its_own_hour() {
     assert_eq!(after.len(), 3);
     assert!([before[0].id, before[2].id].iter().all(|id| after.iter().any(|file| file.id == *id)));
     // Nothing is left of the merge that failed; the parts of the other wait to be deleted.
-    assert_eq!(on_disk(dir.path()).len(), names.len() + 1);
+    assert_eq!(data_files(dir.path()).len(), names.len() + 1);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use orrery_model::{TableName, TenantId};
 use orrery_storage::{Lake, LakeError};
 
-use super::{config, files, on_disk, read, sealed};
-use crate::support::{self, HOUR, SECOND, START, Seed};
+use super::{config, files, read, sealed};
+use crate::support::{self, HOUR, SECOND, START, Seed, data_files};
 
 async fn lake_with_files(dir: &std::path::Path, flushes: u64) -> Arc<Lake> {
     let lake = Arc::new(Lake::open(dir).await.expect("a lake"));
@@ -35,7 +35,7 @@ async fn merged_parts_stay_while_someone_reads_them_and_go_then() {
     let lake = lake_with_files(dir.path(), 4).await;
     let reader = files(&lake, TableName::Spans);
     lake.compact(&config()).await.expect("it merges");
-    assert_eq!(on_disk(dir.path()).len(), 5);
+    assert_eq!(data_files(dir.path()).len(), 5);
     let expired = lake.expire(Duration::from_secs(60)).await.expect("it notes the time");
     assert_eq!((expired.snapshots, expired.files), (0, 0), "a query may have begun a moment ago");
 
@@ -47,7 +47,7 @@ async fn merged_parts_stay_while_someone_reads_them_and_go_then() {
     let expired = lake.expire(Duration::ZERO).await.expect("it deletes");
     assert_eq!((expired.files, expired.waiting), (4, 0));
     assert!(expired.bytes > 0);
-    assert_eq!(on_disk(dir.path()).len(), 1);
+    assert_eq!(data_files(dir.path()).len(), 1);
     assert_eq!(lake.expire(Duration::ZERO).await.expect("nothing to do"), Default::default());
     for (table, rows) in [
         ("SELECT count(*) FROM ducklake_data_file", 1),
@@ -74,21 +74,21 @@ async fn what_is_to_be_deleted_is_known_after_a_restart() {
     drop((lake, reader));
 
     let lake = Lake::open(dir.path()).await.expect("the same lake");
-    assert_eq!(on_disk(dir.path()).len(), 4, "they are no torn files");
+    assert_eq!(data_files(dir.path()).len(), 4, "they are no torn files");
     assert_eq!(lake.expire(Duration::from_secs(60)).await.expect("it deletes").files, 3);
-    assert_eq!((on_disk(dir.path()).len(), files(&lake, TableName::Spans)[0].rows), (1, 60));
+    assert_eq!((data_files(dir.path()).len(), files(&lake, TableName::Spans)[0].rows), (1, 60));
 
     // And what was merged and not expired before the restart.
     drop(lake);
     let lake = lake_with_files(dir.path(), 3).await;
     lake.compact(&config()).await.expect("it merges");
-    let parts = on_disk(dir.path()).len();
+    let parts = data_files(dir.path()).len();
     drop(lake);
     let lake = Lake::open(dir.path()).await.expect("the same lake");
-    assert_eq!(on_disk(dir.path()).len(), parts, "who attached before may still read them");
+    assert_eq!(data_files(dir.path()).len(), parts, "who attached before may still read them");
     lake.flush(7, 7, vec![]).await.expect("an empty flush");
     while lake.expire(Duration::ZERO).await.expect("it expires").files == 0 {}
-    assert_eq!(on_disk(dir.path()).len(), files(&lake, TableName::Spans).len());
+    assert_eq!(data_files(dir.path()).len(), files(&lake, TableName::Spans).len());
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn removed_files_are_gone_at_once_and_all_or_none_are_removed() {
     let view = lake.remove(&ids[1..]).await.expect("they are removed");
     assert!(view.files(&TenantId::default(), TableName::Spans).is_empty());
     lake.expire(Duration::ZERO).await.expect("it expires");
-    assert!(on_disk(dir.path()).is_empty());
+    assert!(data_files(dir.path()).is_empty());
     assert!(!dir.path().join("data/main/spans/2026-03-14").exists(), "an empty day has no folder");
 }
 
@@ -120,7 +120,7 @@ async fn orphans_are_removed_and_nothing_else_is() {
     lake.flush(3, 3, vec![sealed(TableName::Spans, support::load_b(&mut Seed(2), 10, START + HOUR))])
         .await
         .expect("one");
-    let kept = on_disk(dir.path());
+    let kept = data_files(dir.path());
     let day = dir.path().join("data/main/spans/2026-03-14");
     let orphans = ["merge-1-4-8-spans-2026031409-77.parquet", "local-1-900-901-spans-2026031409-0.parquet"];
     let foreign = ["other-1-4-8-spans-2026031409-0.parquet", "notes.txt"];
@@ -131,5 +131,5 @@ async fn orphans_are_removed_and_nothing_else_is() {
     assert_eq!(lake.remove_orphans(Duration::ZERO).await.expect("it removes"), 2);
     let mut expected: Vec<String> = kept.into_iter().chain(foreign.map(str::to_owned)).collect();
     expected.sort();
-    assert_eq!(on_disk(dir.path()), expected);
+    assert_eq!(data_files(dir.path()), expected);
 }

@@ -12,8 +12,8 @@ use orrery_model::{TableName, table};
 use orrery_storage::fs::RealFileSystem;
 use orrery_storage::{Lake, Steps};
 
-use super::{config, files, on_disk, read, sealed};
-use crate::support::{self, SECOND, START, Seed};
+use super::{config, files, read, sealed};
+use crate::support::{self, SECOND, START, Seed, data_files};
 
 const DIR: &str = "ORRERY_KILL_DIR";
 /// The step at which the child kills itself.
@@ -108,7 +108,7 @@ async fn killed_at_every_step_nothing_is_lost_doubled_or_left_behind() {
             .map(|file| file.path.file_name().expect("a name").to_string_lossy().into_owned())
             .collect();
         live.sort();
-        assert_eq!(on_disk(dir.path()), live, "killed at {killed:?}");
+        assert_eq!(data_files(dir.path()), live, "killed at {killed:?}");
         assert_eq!(live.len(), 2);
         match killed {
             Some(step) => reached.insert(step),

@@ -7,8 +7,7 @@ mod race;
 mod random;
 mod room;
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -52,22 +51,4 @@ fn read(name: TableName, file: &DataFile) -> RecordBatch {
     let batch = whole.project(&columns).expect("the columns are there");
     assert!(batch.schema().fields() == table.schema.fields(), "the schema of {name} is not the table's");
     RecordBatch::try_new(Arc::clone(&table.schema), batch.columns().to_vec()).expect("the table's columns")
-}
-
-/// The names of all files below the data folder, sorted.
-fn on_disk(dir: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut folders = vec![dir.join("data")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
-            }
-        }
-    }
-    names.sort();
-    names
 }

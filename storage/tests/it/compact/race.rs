@@ -15,7 +15,7 @@ use orrery_storage::{CompactionConfig, Lake, LakeError, LakeView, Steps};
 use tokio::sync::Mutex;
 
 use super::{config, files, read, sealed};
-use crate::support::{Rows, SECOND, START, Seed};
+use crate::support::{Rows, SECOND, START, Seed, data_files};
 use crate::torture::Torture;
 
 const WRITES: u64 = 24;
@@ -138,7 +138,7 @@ async fn round(dir: &Path, seed: u64) -> (u64, u64) {
     drop(lake);
     let lake = Lake::open(dir).await.expect("the same lake");
     assert_eq!(visible(&lake.view()), WRITES);
-    assert_eq!(super::on_disk(dir).len(), 1, "nothing is left of the races");
+    assert_eq!(data_files(dir).len(), 1, "nothing is left of the races");
     (won.load(Ordering::Relaxed), lost.load(Ordering::Relaxed))
 }
 
@@ -192,6 +192,6 @@ async fn a_merge_that_was_overtaken_loses_cleanly() {
     drop(before);
     lake.expire(Duration::ZERO).await.expect("it expires");
     lake.expire(Duration::ZERO).await.expect("it expires");
-    assert_eq!(super::on_disk(dir.path()).len(), 1, "the file of the loser is gone");
+    assert_eq!(data_files(dir.path()).len(), 1, "the file of the loser is gone");
     assert!(matches!(lake.remove(&[after[0].id + 100]).await, Err(LakeError::LostRace { .. })));
 }

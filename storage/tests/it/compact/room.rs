@@ -10,8 +10,8 @@ use orrery_model::TableName;
 use orrery_storage::fs::RealFileSystem;
 use orrery_storage::{Lake, Steps};
 
-use super::{config, files, on_disk, sealed};
-use crate::support::{self, SECOND, START, Seed};
+use super::{config, files, sealed};
+use crate::support::{self, SECOND, START, Seed, data_files};
 
 const DIR: &str = "ORRERY_FULL_DIR";
 /// The step at which the disk is filled.
@@ -49,7 +49,7 @@ fn child() {
             let batch = support::load_b(&mut seed, 4_000, START + sequence as i64 * SECOND);
             lake.flush(sequence, sequence, vec![sealed(TableName::Spans, batch)]).await.expect("a flush");
         }
-        let (before, names) = (files(&lake, TableName::Spans), on_disk(&dir.join("lake")));
+        let (before, names) = (files(&lake, TableName::Spans), data_files(&dir.join("lake")));
         let done = lake.compact(&config()).await.expect("it says what became of it");
         let ids = |files: &[Arc<orrery_storage::DataFile>]| files.iter().map(|file| file.id).collect::<Vec<_>>();
         // A commit may find the room that it needs in what SQLite's log has already.
@@ -57,11 +57,11 @@ fn child() {
             assert!(done.failures.is_empty(), "{done:?}");
             assert_eq!(files(&lake, TableName::Spans).len(), 1);
             println!("failed: nothing");
-            on_disk(&dir.join("lake"))
+            data_files(&dir.join("lake"))
         } else {
             assert_eq!((done.merges, done.failures.len()), (0, 1), "{done:?}");
             assert_eq!(ids(&files(&lake, TableName::Spans)), ids(&before));
-            assert_eq!(on_disk(&dir.join("lake")), names, "nothing is left of the merge");
+            assert_eq!(data_files(&dir.join("lake")), names, "nothing is left of the merge");
             println!("failed: {}", done.failures[0]);
             names
         };
@@ -70,7 +70,7 @@ fn child() {
         // The merge has given its room back.
         fill(&dir);
         assert!(lake.flush(9, 9, late()).await.is_err(), "there is no room for a flush either");
-        assert_eq!(on_disk(&dir.join("lake")), names, "nothing is left of the flush");
+        assert_eq!(data_files(&dir.join("lake")), names, "nothing is left of the flush");
         std::fs::remove_file(dir.join("filler")).expect("it is there");
         let again = lake.compact(&config()).await.expect("it merges");
         assert_eq!(done.merges + again.merges, 1, "{again:?}");

@@ -1,8 +1,9 @@
 //! Telemetry out of a seed: batches with the tables' schemas, of the two loads that the benchmarks send and of small
-//! ones that tests can count. Never random beyond its seed.
+//! ones that tests can count; and which data files a lake has. Never random beyond its seed.
 #![allow(dead_code, reason = "each crate uses a part of it")]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -302,4 +303,22 @@ pub fn alerts(seed: &mut Seed, len: usize, start: i64) -> RecordBatch {
         .map("labels", &labels)
         .text("service_name", services.into_iter().map(some).collect())
         .finish()
+}
+
+/// The names of all files below a lake's folder of data files, sorted.
+pub fn data_files(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![dir.join("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+            }
+        }
+    }
+    names.sort();
+    names
 }
