@@ -8,7 +8,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
@@ -55,9 +55,8 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usiz
 }
 
 /// Parses and plans one statement, or says why it may not run.
-pub(crate) async fn plan(context: &SessionContext, query: &str) -> Result<LogicalPlan, QueryError> {
-    let state = context.state();
-    let statement = parse(&state, query)?;
+pub(crate) async fn plan(state: &SessionState, query: &str) -> Result<LogicalPlan, QueryError> {
+    let statement = parse(state, query)?;
     let plan = state.statement_to_plan(statement).await.map_err(explain)?;
     verify(&plan)?;
     Ok(plan)

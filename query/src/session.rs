@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::execution::session_state::SessionState;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -24,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::QueryPool;
+use crate::prepared::Bound;
 use crate::rollup::{Derived, DerivedTable};
 use crate::table::{Cost, Known, LakeTable, PrunedFiles};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
@@ -39,6 +41,9 @@ pub struct Session {
 
 struct Inner {
     context: SessionContext,
+    /// The context's, to plan by; a copy of it costs more than many a plan.
+    state: Arc<SessionState>,
+    task: Arc<TaskContext>,
     snapshot: Arc<Snapshot>,
     pruned: Arc<PrunedFiles>,
     known: Known,
@@ -49,7 +54,7 @@ struct Inner {
     deadline: Duration,
     runtime: Handle,
     /// The place among the queries that run at once; given back with the session and its last stream.
-    _permit: OwnedSemaphorePermit,
+    permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// A session that may be over.
@@ -83,6 +88,8 @@ impl Session {
             context.register_table(name.as_str(), Arc::new(table))?;
         }
         let inner = Inner {
+            state: Arc::new(context.state()),
+            task: context.task_ctx(),
             context,
             snapshot,
             pruned,
@@ -92,7 +99,7 @@ impl Session {
             started,
             deadline: config.deadline,
             runtime: engine.handle(),
-            _permit: permit,
+            permit: Arc::new(permit),
         };
         let session = Self { inner: Arc::new(inner) };
         for derived in Derived::ALL {
@@ -100,6 +107,28 @@ impl Session {
             session.inner.context.register_table(derived.name(), Arc::new(table))?;
         }
         Ok(session)
+    }
+
+    /// The same snapshot, place and memory once more, with the deadline from now: for statements that belong together. They
+    /// run one after another, while this session lives. Files left unopened count in the receipts of all of them.
+    pub fn again(&self) -> Self {
+        let inner = &self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                context: inner.context.clone(),
+                state: Arc::clone(&inner.state),
+                task: Arc::clone(&inner.task),
+                snapshot: Arc::clone(&inner.snapshot),
+                pruned: Arc::clone(&inner.pruned),
+                known: inner.known.clone(),
+                rollups: inner.rollups.clone(),
+                plans: Mutex::default(),
+                started: Instant::now(),
+                deadline: inner.deadline,
+                runtime: inner.runtime.clone(),
+                permit: Arc::clone(&inner.permit),
+            }),
+        }
     }
 
     /// The session as its own tables hold it.
@@ -150,24 +179,24 @@ impl Session {
     /// Plans and starts one read-only statement. Anything that would write, read other files or change the session is a
     /// `bad_request`.
     pub async fn sql(&self, query: &str) -> Result<SqlStream, QueryError> {
-        let (context, query) = (self.inner.context.clone(), query.to_owned());
-        let plan = self.within_deadline(async move { sandbox::plan(&context, &query).await }).await?;
-        self.start(plan).await
+        let (state, query) = (Arc::clone(&self.inner.state), query.to_owned());
+        let plan = self.within_deadline(async move { sandbox::plan(&state, &query).await }).await?;
+        self.start(Bound { plan, is_optimized: false }).await
     }
 
     /// Plans a read-only query with parameters, which stand in it as `$name` and are times. It may be run again and again, by
     /// other sessions too.
     pub async fn prepare(&self, query: &str, names: &'static [&'static str]) -> Result<Prepared, QueryError> {
-        let (context, query) = (self.inner.context.clone(), query.to_owned());
-        self.within_deadline(async move { prepared::prepare(&context, &query, names).await }).await
+        let (state, query) = (Arc::clone(&self.inner.state), query.to_owned());
+        self.within_deadline(async move { prepared::prepare(&state, &query, names).await }).await
     }
 
     /// Starts a prepared query over this session's snapshot, with a time (nanoseconds since the Unix epoch) for each of
     /// its parameters in their order.
     pub async fn run_prepared(&self, prepared: &Prepared, times_ns: &[i64]) -> Result<SqlStream, QueryError> {
         let (context, prepared, times) = (self.inner.context.clone(), prepared.clone(), times_ns.to_vec());
-        let plan = self.within_deadline(async move { prepared.bind(&context, &times).await }).await?;
-        self.start(plan).await
+        let bound = self.within_deadline(async move { prepared.bind(&context, &times).await }).await?;
+        self.start(bound).await
     }
 
     /// Like [`Session::sql`], with times for `$name`.
@@ -183,7 +212,7 @@ impl Session {
 
     /// Starts a data frame that came from this session's context.
     pub async fn run(&self, frame: DataFrame) -> Result<SqlStream, QueryError> {
-        self.start(frame.into_unoptimized_plan()).await
+        self.start(Bound { plan: frame.into_unoptimized_plan(), is_optimized: false }).await
     }
 
     /// All rows of a statement, with what the session has cost so far.
@@ -211,14 +240,16 @@ impl Session {
         }
     }
 
-    async fn start(&self, plan: LogicalPlan) -> Result<SqlStream, QueryError> {
-        let context = self.inner.context.clone();
-        let physical = self
-            .within_deadline(async move { cooperative(context.state().create_physical_plan(&plan).await?) })
-            .await?;
+    async fn start(&self, bound: Bound) -> Result<SqlStream, QueryError> {
+        let state = Arc::clone(&self.inner.state);
+        let planning = async move {
+            let plan = if bound.is_optimized { bound.plan } else { state.optimize(&bound.plan)? };
+            cooperative(state.query_planner().create_physical_plan(&plan, &*state).await?)
+        };
+        let physical = self.within_deadline(planning).await?;
         let stream = {
             let _guard = self.inner.runtime.enter();
-            execute_stream(Arc::clone(&physical), self.inner.context.task_ctx())?
+            execute_stream(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
         self.inner.plans.lock().push(Arc::clone(&physical));
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);

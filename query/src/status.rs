@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::TimestampNanosecondType;
 use axum::extract::State;
 use axum::{Extension, Json};
 use hashbrown::HashMap;
@@ -112,17 +110,9 @@ fn table_status(name: TableName, table: &TableSnapshot) -> TableStatus {
     let in_memory: u64 = table.memory.iter().map(|b| b.num_rows() as u64).sum();
     let mut oldest = table.files.iter().map(|f| f.min_timestamp_ns).min();
     let mut newest = table.files.iter().map(|f| f.max_timestamp_ns).max();
-    for batch in &table.memory {
-        let Some(times) =
-            batch.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>())
-        else {
-            continue;
-        };
-        debug_assert_eq!(times.null_count(), 0);
-        for &time in times.values() {
-            oldest = Some(oldest.map_or(time, |o| o.min(time)));
-            newest = Some(newest.map_or(time, |n| n.max(time)));
-        }
+    for batch in table.memory.iter().filter(|batch| batch.num_rows() > 0) {
+        oldest = Some(oldest.map_or(batch.min_timestamp_ns, |o| o.min(batch.min_timestamp_ns)));
+        newest = Some(newest.map_or(batch.max_timestamp_ns, |n| n.max(batch.max_timestamp_ns)));
     }
     TableStatus {
         name: name.as_str().to_owned(),

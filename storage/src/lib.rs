@@ -44,7 +44,7 @@ pub use notifier_state::NotifierState;
 pub use parquet::{MapKeys, RECEIVED, map_keys, spans_received};
 pub use retention::RetentionConfig;
 pub use rollups::{MAX_PART_BYTES, RollupHead, RollupQuery, Rollups, StoredRollup};
-pub use snapshot::{DataFile, Snapshot, TableSnapshot};
+pub use snapshot::{DataFile, MemoryBatch, Snapshot, TableSnapshot};
 pub use store::{AppendError, FlushReport, Recovery, Store, StoreConfig, StoreError, StoreStatus, Upkept};
 pub use trace_filter::TraceFilter;
 pub use trace_filters::{FileFilter, TraceFilters};

@@ -1,10 +1,13 @@
 //! What a query reads: the data files of one catalog snapshot and the rows of the memtable that are not in them. Holding
 //! a snapshot keeps its files from being deleted. Never changes once made.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::TimestampNanosecondType;
 use orrery_model::{SnapshotId, TableName, TenantId};
 
 use crate::{Checksums, FileFilter, FileLayout};
@@ -31,7 +34,40 @@ impl Snapshot {
 pub struct TableSnapshot {
     pub files: Arc<Vec<Arc<DataFile>>>,
     /// Rows in memory, in the order they were acknowledged. Every batch has the table's schema.
-    pub memory: Vec<RecordBatch>,
+    pub memory: Vec<Arc<MemoryBatch>>,
+}
+
+/// Rows in memory, with what rules them out unread.
+#[derive(Clone, Debug)]
+pub struct MemoryBatch {
+    rows: RecordBatch,
+    /// Of the `timestamp` column, nanoseconds, inclusive; the first is after the last where there is no row.
+    pub min_timestamp_ns: i64,
+    pub max_timestamp_ns: i64,
+}
+
+impl MemoryBatch {
+    /// Batches as a snapshot has them.
+    pub fn all(batches: impl IntoIterator<Item = RecordBatch>) -> Vec<Arc<Self>> {
+        batches.into_iter().map(|batch| Arc::new(batch.into())).collect()
+    }
+}
+
+impl From<RecordBatch> for MemoryBatch {
+    fn from(rows: RecordBatch) -> Self {
+        let times = rows.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let min_timestamp_ns = times.and_then(min).unwrap_or(i64::MAX);
+        let max_timestamp_ns = times.and_then(max).unwrap_or(i64::MIN);
+        Self { rows, min_timestamp_ns, max_timestamp_ns }
+    }
+}
+
+impl Deref for MemoryBatch {
+    type Target = RecordBatch;
+
+    fn deref(&self) -> &RecordBatch {
+        &self.rows
+    }
 }
 
 /// A Parquet file of the lake, with what rules it out without opening it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use orrery_model::{SnapshotId, TableName, TenantId};
 use orrery_query::SnapshotSource;
-use orrery_storage::{Snapshot, TableSnapshot};
+use orrery_storage::{MemoryBatch, Snapshot, TableSnapshot};
 use parking_lot::RwLock;
 
 /// Empty at first. Every tenant sees the same.
@@ -30,7 +30,7 @@ impl MemoryLake {
         let mut snapshot = self.0.write();
         let mut next = Snapshot::clone(&snapshot);
         next.id = SnapshotId(next.id.0 + 1);
-        next.tables[table.index()] = TableSnapshot { files: Arc::default(), memory: rows };
+        next.tables[table.index()] = TableSnapshot { files: Arc::default(), memory: MemoryBatch::all(rows) };
         *snapshot = Arc::new(next);
     }
 }

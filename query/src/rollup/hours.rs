@@ -63,7 +63,7 @@ impl InMemory {
     pub fn of(table: &TableSnapshot) -> Self {
         let mut found = Self::default();
         let mut last = None;
-        for &time in table.memory.iter().flat_map(times) {
+        for &time in table.memory.iter().flat_map(|batch| times(batch)) {
             found.earliest_ns = Some(found.earliest_ns.map_or(time, |earliest: i64| earliest.min(time)));
             // By minutes, since most rows are near to the one before.
             let minute = time.div_euclid(MINUTE_NS);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use hashbrown::HashSet;
 use orrery_model::Signal;
-use orrery_storage::{DataFile, RECEIVED, TableSnapshot};
+use orrery_storage::{DataFile, MemoryBatch, RECEIVED, TableSnapshot};
 
 use crate::columns::{Columns, Integers, Text};
 use crate::{QueryError, Session};
@@ -67,11 +67,11 @@ pub async fn parts(session: &Session, trace_ids: &HashSet<String>) -> Result<Vec
     let mut files: Vec<Arc<DataFile>> =
         table.files.iter().zip(may_hold).filter(|(_, may_hold)| *may_hold).map(|(file, _)| Arc::clone(file)).collect();
     files.sort_by_key(|file| file.received());
-    let holds_one = |batch: &&RecordBatch| {
+    let holds_one = |batch: &&Arc<MemoryBatch>| {
         let Ok(ids) = Columns(batch).text("trace_id") else { return true };
         (0..batch.num_rows()).any(|i| ids.get(i).is_some_and(|id| trace_ids.contains(id)))
     };
-    let from_memory = table.memory.iter().filter(holds_one).cloned().map(Part::Memory);
+    let from_memory = table.memory.iter().filter(holds_one).map(|batch| Part::Memory((***batch).clone()));
     Ok(together(files).into_iter().map(Part::Files).chain(from_memory).collect())
 }
 
@@ -97,7 +97,11 @@ pub fn register_file(session: &Session, file: &Arc<DataFile>) -> Result<(), Quer
 
 /// A batch of the memory as a table of the session.
 pub fn register_batch(session: &Session, batch: RecordBatch) -> Result<(), QueryError> {
-    session.register_part(PART, Signal::Spans, TableSnapshot { files: Arc::default(), memory: vec![batch] })
+    session.register_part(
+        PART,
+        Signal::Spans,
+        TableSnapshot { files: Arc::default(), memory: MemoryBatch::all([batch]) },
+    )
 }
 
 #[cfg(test)]

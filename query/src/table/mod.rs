@@ -44,7 +44,7 @@ use groups::{Asked, Group};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{LearnedColumn, Scope, Table, TableName, table};
-use orrery_storage::{DataFile, TableSnapshot, TraceFilters, spans_received};
+use orrery_storage::{DataFile, MemoryBatch, TableSnapshot, TraceFilters, spans_received};
 use reader::VerifiedReaders;
 use receipt::{FilesLeftOut, Means};
 use tokens::{Search, WordSource};
@@ -91,6 +91,11 @@ impl LakeTable {
 
     pub fn name(&self) -> TableName {
         self.table.name
+    }
+
+    /// The table's columns over the rows of another session.
+    pub fn over(&self, other: &Self) -> Self {
+        Self { snapshot: other.snapshot.clone(), pruned: Arc::clone(&other.pruned), ..self.clone() }
     }
 
     /// The table with a virtual column, and the column's position.
@@ -175,13 +180,20 @@ impl LakeTable {
         Ok(Some(Part { schema, needed, predicate, outputs }))
     }
 
-    fn memory(&self, needed: &[usize], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let rows: usize = self.snapshot.memory.iter().map(RecordBatch::num_rows).sum();
+    /// The batches that have rows of the times asked for.
+    fn memory(&self, needed: &[usize], filters: &[Expr], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (min_ns, max_ns) = prune::times(filters);
+        let within = |batch: &&Arc<MemoryBatch>| batch.max_timestamp_ns >= min_ns && batch.min_timestamp_ns <= max_ns;
+        // A batch has a hundred columns, and whatever is done to a batch is done to each: the few that are needed go first.
+        let batches = self.snapshot.memory.iter().filter(within).map(|batch| batch.project(needed));
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows == 0 {
             return Ok(None);
         }
-        let parts = split(&self.snapshot.memory, rows, partitions);
-        let source = MemorySourceConfig::try_new(&parts, Arc::clone(&self.table.schema), Some(needed.to_vec()))?;
+        let parts = split(&batches, rows, partitions);
+        let schema = Arc::new(self.table.schema.project(needed)?);
+        let source = MemorySourceConfig::try_new(&parts, schema, None)?;
         Ok(Some(DataSourceExec::from_data_source(source.with_show_sizes(false))))
     }
 
@@ -318,7 +330,7 @@ impl TableProvider for LakeTable {
             count(plan, &left_out);
         }
         if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
-            && let Some(source) = self.memory(&part.needed, partitions)?
+            && let Some(source) = self.memory(&part.needed, filters, partitions)?
         {
             plans.push(part.over(source)?);
         }

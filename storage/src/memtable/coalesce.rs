@@ -87,12 +87,12 @@ impl Memtable {
     fn coalesce_one(&self) -> bool {
         let Some(run) = self.find_run() else { return false };
         let schema = run.held[0].batch.schema();
-        let joined = concat_batches(&schema, run.held.iter().map(|h| &*h.batch));
+        let joined = concat_batches(&schema, run.held.iter().map(|h| &**h.batch));
         // The error is an overflow of offsets, ruled out by MAX_RUN_BYTES; if it comes, the batches stay as they are.
         let replacement = match joined {
             Ok(batch) => {
                 let level = if is_small(&batch) { run.held[0].level + 1 } else { DONE };
-                vec![Held { bytes: batch_bytes(&batch), batch: Arc::new(batch), level }]
+                vec![Held { bytes: batch_bytes(&batch), batch: Arc::new(batch.into()), level }]
             }
             Err(error) => {
                 tracing::warn!(%error, "small batches of the memtable could not be put together");

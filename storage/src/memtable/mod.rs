@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use orrery_model::{TableName, TenantId};
 use parking_lot::Mutex;
@@ -18,7 +17,7 @@ use parking_lot::Mutex;
 pub use bytes::batch_bytes;
 
 use crate::lake::{LakeView, SealedBatch};
-use crate::snapshot::{Snapshot, TableSnapshot};
+use crate::snapshot::{MemoryBatch, Snapshot, TableSnapshot};
 
 /// The memtable and the view of the files beside it: both change under one lock, so that a snapshot has each row once.
 pub struct Memtable {
@@ -32,7 +31,7 @@ pub struct Memtable {
 pub struct Rows {
     pub tenant: TenantId,
     pub table: TableName,
-    pub batch: Arc<RecordBatch>,
+    pub batch: Arc<MemoryBatch>,
     /// From [`batch_bytes`].
     pub bytes: usize,
 }
@@ -66,7 +65,7 @@ pub struct Part {
 
 #[derive(Clone)]
 struct Held {
-    batch: Arc<RecordBatch>,
+    batch: Arc<MemoryBatch>,
     bytes: usize,
     /// How often its rows have been put together with others.
     level: u8,
@@ -115,7 +114,7 @@ impl Memtable {
 
     /// One tenant's tables at this moment.
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
-        let mut memory: [Vec<Arc<RecordBatch>>; TableName::COUNT] = Default::default();
+        let mut memory: [Vec<Arc<MemoryBatch>>; TableName::COUNT] = Default::default();
         let state = self.state.lock();
         for part in state.sealed.iter().map(|p| &**p).chain([&state.active]) {
             let Some(tables) = part.tables.get(tenant) else { continue };
@@ -126,11 +125,9 @@ impl Memtable {
         let view = Arc::clone(&state.view);
         let sequence = state.sequence;
         drop(state);
-        // A batch's clone counts up a hundred columns: not under the lock.
-        let mut memory = memory.into_iter().map(|batches| batches.iter().map(|b| (**b).clone()).collect());
         let tables = TableName::ALL.map(|table| TableSnapshot {
             files: view.tables.get(tenant).map(|files| Arc::clone(&files[table.index()])).unwrap_or_default(),
-            memory: memory.next().unwrap_or_default(),
+            memory: std::mem::take(&mut memory[table.index()]),
         });
         Snapshot { id: view.id, tenant: tenant.clone(), sequence, tables }
     }
@@ -224,7 +221,7 @@ impl Part {
         let mut batches = Vec::new();
         for (tenant, tables) in &self.tables {
             for (table, held) in TableName::ALL.into_iter().zip(tables) {
-                let sealed = |h: &Held| SealedBatch { tenant: tenant.clone(), table, batch: (*h.batch).clone() };
+                let sealed = |h: &Held| SealedBatch { tenant: tenant.clone(), table, batch: (**h.batch).clone() };
                 batches.extend(held.iter().map(sealed));
             }
         }

@@ -264,7 +264,7 @@ impl Store {
             raw_len: u32::try_from(raw).expect("MAX_BODY_BYTES is below 4 GiB"),
             payload_crc: crc32c::crc32c(&payload),
             payload,
-            ticket: Ticket { rows: Rows { tenant, table, batch: Arc::new(batch), bytes }, claim, reply, queued },
+            ticket: Ticket { rows: Rows { tenant, table, batch: Arc::new(batch.into()), bytes }, claim, reply, queued },
         };
         self.wal.push(entry).map_err(|(_, why)| AppendError::from(why))?;
         match outcome.await {

@@ -193,6 +193,6 @@ impl Reader {
             None => own::decode(table, body)?,
         };
         let bytes = batch_bytes(&batch);
-        Ok(Rows { tenant: tenant.clone(), table, batch: Arc::new(batch), bytes })
+        Ok(Rows { tenant: tenant.clone(), table, batch: Arc::new(batch.into()), bytes })
     }
 }

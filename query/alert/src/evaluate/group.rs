@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use orrery_api::RuleHealth;
 use orrery_model::Identity;
+use orrery_query::{QueryError, Session};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -104,12 +105,20 @@ impl Running {
     /// All rules in their order, for one slot.
     pub async fn evaluate(&self, context: &Context, time_ns: i64, stop: &CancellationToken) {
         let started = Instant::now();
+        // One snapshot for all of them: what a group says, it says of one moment.
+        let everyone = Identity::default();
+        let session = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            session = context.engine.session_in(&context.lane, &everyone) => session,
+        };
         for rule in &self.rules {
             if stop.is_cancelled() {
                 break;
             }
-            self.evaluate_rule(context, rule, time_ns, stop).await;
+            self.evaluate_rule(context, rule, &session, time_ns, stop).await;
         }
+        drop(session);
         let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let counts = &self.counts;
         counts.evaluations.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +128,14 @@ impl Running {
         self.note_waiting(context, time_ns).await;
     }
 
-    async fn evaluate_rule(&self, context: &Context, rule: &RunningRule, time_ns: i64, stop: &CancellationToken) {
+    async fn evaluate_rule(
+        &self,
+        context: &Context,
+        rule: &RunningRule,
+        session: &Result<Session, QueryError>,
+        time_ns: i64,
+        stop: &CancellationToken,
+    ) {
         let started = Instant::now();
         let offset_ns = nanoseconds(self.group.query_offset);
         let end_ns = time_ns.saturating_sub(offset_ns);
@@ -128,11 +144,14 @@ impl Running {
             biased;
             // A stop waits for no query; what it would have found is found after the next start.
             () = stop.cancelled() => return,
-            result = rows(context, rule, window) => result,
+            result = rows(context, rule, session, window) => result,
         };
         self.counts.rules.fetch_add(1, Ordering::Relaxed);
         let error = match result {
-            Ok(samples) => self.take(context, rule, time_ns, window, samples).await.map(|refused| refused.to_string()),
+            Ok((session, samples)) => {
+                let refused = self.take(context, rule, session, time_ns, window, samples).await;
+                refused.map(|refused| refused.to_string())
+            }
             Err(why) => Some(why.to_string()),
         };
         if let Some(error) = &error {
@@ -151,12 +170,13 @@ impl Running {
         &self,
         context: &Context,
         rule: &RunningRule,
+        session: &Session,
         time_ns: i64,
         window: (i64, i64),
         samples: Vec<state::Sample>,
     ) -> Option<Refused> {
         let (mut outcome, refused) = rule.now.lock().alerts.evaluate(&rule.terms, time_ns, samples);
-        self.find_traces(context, rule, window, &mut outcome).await;
+        self.find_traces(rule, session, window, &mut outcome).await;
         let (mut changes, leaving) = {
             let now = rule.now.lock();
             let changes = keep::changes(&rule.key, &now.alerts, &outcome, time_ns);
@@ -174,18 +194,14 @@ impl Running {
     }
 
     /// Gives alerts that have just begun to fire example traces, where their rows have none and they name a service.
-    async fn find_traces(&self, context: &Context, rule: &RunningRule, window: (i64, i64), outcome: &mut Outcome) {
+    async fn find_traces(&self, rule: &RunningRule, session: &Session, window: (i64, i64), outcome: &mut Outcome) {
         let fired = outcome.transitions.iter_mut().filter(|transition| transition.to == Some(State::Firing));
         let wanting = fired.filter(|transition| transition.alert.trace_ids.is_empty());
         for transition in wanting.take(traces::MAX_LOOKED_UP) {
             if crate::labels::service(&transition.alert.labels).is_none() {
                 continue;
             }
-            let found = async {
-                let session = context.engine.session_in(&context.lane, &Identity::default()).await?;
-                traces::worst(&session, &transition.alert.labels, window.0, window.1).await
-            };
-            match found.await {
+            match traces::worst(&session.again(), &transition.alert.labels, window.0, window.1).await {
                 Ok(ids) => {
                     rule.now.lock().alerts.set_trace_ids(transition.fingerprint, ids.clone());
                     transition.alert.trace_ids = ids;
@@ -208,10 +224,15 @@ impl Running {
     }
 }
 
-async fn rows(context: &Context, rule: &RunningRule, window: (i64, i64)) -> Result<Vec<state::Sample>, NoRows> {
-    let session = context.engine.session_in(&context.lane, &Identity::default()).await?;
-    let rows = query::rows(&session, &rule.checked, window.0, window.1).await?;
-    Ok(query::samples(&rule.rule, rows, &context.external_url))
+async fn rows<'a>(
+    context: &Context,
+    rule: &RunningRule,
+    session: &'a Result<Session, QueryError>,
+    window: (i64, i64),
+) -> Result<(&'a Session, Vec<state::Sample>), NoRows> {
+    let session = session.as_ref().map_err(QueryError::clone)?;
+    let rows = query::rows(&session.again(), &rule.checked, window.0, window.1).await?;
+    Ok((session, query::samples(&rule.rule, rows, &context.external_url)))
 }
 
 /// The alerts as notifiers are told of them.

@@ -9,7 +9,7 @@ use orrery_api::{Edge, ServiceGraph, Services, Traces};
 use orrery_model::{Identity, Signal, SnapshotId, TableName, TenantId};
 use orrery_query::rollup::{RollupConfig, RollupKeeper};
 use orrery_query::{Engine, QueryConfig, SnapshotSource};
-use orrery_storage::{CompactionConfig, Lake, Rollups, SealedBatch, Snapshot, TableSnapshot};
+use orrery_storage::{CompactionConfig, Lake, MemoryBatch, Rollups, SealedBatch, Snapshot, TableSnapshot};
 use parking_lot::Mutex;
 
 use super::graph::CASES;
@@ -34,7 +34,7 @@ impl SnapshotSource for Kept {
         for table in TableName::ALL {
             tables[table.index()].files = view.files(tenant, table);
         }
-        tables[TableName::Spans.index()].memory = self.memory.lock().clone();
+        tables[TableName::Spans.index()].memory = MemoryBatch::all(self.memory.lock().clone());
         Arc::new(Snapshot { id: SnapshotId(1), tenant: tenant.clone(), sequence: 1, tables })
     }
 

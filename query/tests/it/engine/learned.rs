@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orrery_model::{Identity, LearnedColumn, Scope, Signal, SystemClock, TableName, TenantId, ValueType};
 use orrery_query::Engine;
-use orrery_storage::{CompactionConfig, Lake, SealedBatch, TableSnapshot};
+use orrery_storage::{CompactionConfig, Lake, MemoryBatch, SealedBatch, TableSnapshot};
 
 use crate::fixture::{self, Fixed, Row, rows};
 
@@ -60,7 +60,7 @@ pub async fn engine(place: Place, keys: Keys) -> (Arc<Engine>, tempfile::TempDir
         assert_eq!(lake.compact(&config).await.expect("it merges").merges, 1);
     }
     let files = |signal: Signal| lake.view().files(&tenant, signal);
-    let spans = TableSnapshot { files: files(Signal::Spans), memory };
+    let spans = TableSnapshot { files: files(Signal::Spans), memory: MemoryBatch::all(memory) };
     let table = |signal| TableSnapshot { files: files(signal), memory: Vec::new() };
     let snapshot = fixture::snapshot([spans, table(Signal::Logs), table(Signal::Metrics)]);
     let engine = Engine::new(Arc::new(Fixed(snapshot)), fixture::config(folder.path()), Arc::new(SystemClock));

@@ -9,7 +9,7 @@ use arrow::datatypes::Int64Type;
 use orrery_api::Receipt;
 use orrery_model::{Identity, Signal, SystemClock, TenantId};
 use orrery_query::{Engine, QueryConfig};
-use orrery_storage::{DataFile, Lake, SealedBatch, TableSnapshot};
+use orrery_storage::{DataFile, Lake, MemoryBatch, SealedBatch, TableSnapshot};
 
 use crate::fixture::{self, Row, Value, rows::START_NS};
 
@@ -76,10 +76,13 @@ async fn words_are_found_wherever_rows_lie_and_the_rest_is_left_unread() {
     let plain = fixture::write(folder.path(), 1, Signal::Logs, &batches, 1 << 18);
     let files = |files: Vec<Arc<DataFile>>| TableSnapshot { files: Arc::new(files), memory: Vec::new() };
     let places: BTreeMap<&str, Arc<Engine>> = [
-        ("memory", TableSnapshot { files: Arc::default(), memory: batches.clone() }),
+        ("memory", TableSnapshot { files: Arc::default(), memory: MemoryBatch::all(batches.clone()) }),
         ("filtered", files(filtered.clone())),
         ("plain", files(vec![Arc::clone(&plain)])),
-        ("mixed", TableSnapshot { files: Arc::new(vec![Arc::clone(&filtered[0]), plain]), memory: batches }),
+        (
+            "mixed",
+            TableSnapshot { files: Arc::new(vec![Arc::clone(&filtered[0]), plain]), memory: MemoryBatch::all(batches) },
+        ),
     ]
     .map(|(name, logs)| (name, engine(folder.path(), logs, QueryConfig::default())))
     .into();

@@ -254,7 +254,10 @@ impl Place {
         let snapshot = store.snapshot(&TenantId::default());
         let commits = usize::try_from(snapshot.id.0).unwrap();
         let lake = self.lake.lock().unwrap();
-        let batches = lake.commits[..commits].iter().flatten().chain(&snapshot.table(Signal::Logs).memory);
+        let batches = lake.commits[..commits]
+            .iter()
+            .flatten()
+            .chain(snapshot.table(Signal::Logs).memory.iter().map(|batch| &***batch));
         Ok(count(batches))
     }
 }
@@ -307,7 +310,7 @@ pub fn rows_of(store: &Store) -> BTreeMap<String, usize> {
 fn read_rows_of(store: &Store) -> Result<BTreeMap<String, usize>, String> {
     let snapshot = store.snapshot(&TenantId::default());
     let logs = snapshot.table(Signal::Logs);
-    let mut batches = logs.memory.clone();
+    let mut batches: Vec<RecordBatch> = logs.memory.iter().map(|batch| (***batch).clone()).collect();
     for file in logs.files.iter() {
         batches.extend(read_file(&file.path).map_err(|e| format!("{}: {e}", file.path.display()))?);
     }

@@ -64,7 +64,7 @@ async fn rows_of_own_tables_are_visible_when_acknowledged_and_after_a_crash() {
     let batch = support::alerts(&mut Seed(1), 3, support::START);
     for sent in 1..=2 {
         store.append_own(tenant.clone(), TableName::Alerts, NOW, batch.clone()).await.unwrap();
-        assert_eq!(rows(&store).1.iter().map(RecordBatch::num_rows).sum::<usize>(), 3 * sent);
+        assert_eq!(rows(&store).1.iter().map(|batch| batch.num_rows()).sum::<usize>(), 3 * sent);
     }
     send(&store, 1).await.unwrap();
     drop(store);
