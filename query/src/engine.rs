@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::table::{FileKeys, Known, TokenCache};
+use crate::table::{FileKeys, Known, Recent, TokenCache};
 use crate::{QueryError, Session};
 
 /// Where snapshots come from: the store, or a test's own batches and files.
@@ -131,6 +131,9 @@ pub struct LaneConfig {
     pub max_concurrent: usize,
     /// Partitions of a plan.
     pub partitions: usize,
+    /// Of the memory, what rows of the last minutes may take that were read from files and are kept for the next query:
+    /// for queries that look at the same rows again and again. 0 keeps none.
+    pub recent_bytes: usize,
 }
 
 /// A kind of queries with places and memory of its own. Made by [`Engine::lane`].
@@ -139,6 +142,7 @@ pub struct Lane {
     pub(crate) config: LaneConfig,
     pub(crate) budget: Arc<MemoryBudget>,
     permits: Arc<Semaphore>,
+    pub(crate) recent: Option<Arc<Recent>>,
 }
 
 impl Lane {
@@ -149,7 +153,15 @@ impl Lane {
 
     fn sharing(config: LaneConfig, budget: Arc<MemoryBudget>) -> Self {
         let permits = Arc::new(Semaphore::new(config.max_concurrent.max(1)));
-        Self { budget, permits, config }
+        let recent = || Arc::new(Recent::new(config.recent_bytes, Arc::clone(&budget)));
+        let recent = (config.recent_bytes > 0).then(recent);
+        Self { budget, permits, recent, config }
+    }
+
+    /// What its queries hold of its memory and what it keeps of files, bytes.
+    pub fn memory(&self) -> (usize, usize) {
+        let kept = self.recent.as_ref().map_or(0, |recent| recent.bytes());
+        (self.budget.used().saturating_sub(kept), kept)
     }
 
     fn taken(&self) -> usize {
@@ -212,12 +224,14 @@ impl Engine {
             deadline: config.deadline,
             max_concurrent: config.max_concurrent,
             partitions: config.threads,
+            recent_bytes: 0,
         };
         let everyone = Lane::sharing(everyone, memory);
         let known = Known {
             keys: Arc::new(FileKeys::default()),
             tokens: Arc::new(TokenCache::new(config.token_cache_bytes)),
             trace_filters: Arc::new(source.trace_filters(config.trace_filter_cache_bytes)),
+            recent: None,
         };
         let rollups = source.rollups().filter(|_| config.rollups).map(Arc::new);
         let runtime = OwnRuntime(Some(runtime));

@@ -115,7 +115,9 @@ fn compares_only(plan: &LogicalPlan) -> Result<bool, QueryError> {
     all(plan, |node, part| {
         let is_condition = matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::Filter(_));
         match part {
-            Expr::BinaryExpr(BinaryExpr { left, right, .. }) if is_condition && simple(left) && simple(right) => {
+            Expr::BinaryExpr(BinaryExpr { left, op, right })
+                if is_condition && op.supports_propagation() && simple(left) && simple(right) =>
+            {
                 Seen::Done
             }
             Expr::Between(between)

@@ -83,8 +83,9 @@ impl Session {
         let context =
             SessionContext::new_with_state(sandbox::state(runtime, config.partitions, config.query_memory_bytes));
         let pruned = Arc::new(PrunedFiles::default());
+        let known = Known { recent: lane.recent.clone(), ..engine.known().clone() };
         for name in TableName::ALL {
-            let table = LakeTable::new(name, snapshot.table(name).clone(), Arc::clone(&pruned), engine.known().clone());
+            let table = LakeTable::new(name, snapshot.table(name).clone(), Arc::clone(&pruned), known.clone());
             context.register_table(name.as_str(), Arc::new(table))?;
         }
         let inner = Inner {
@@ -93,7 +94,7 @@ impl Session {
             context,
             snapshot,
             pruned,
-            known: engine.known().clone(),
+            known,
             rollups: engine.rollups().cloned(),
             plans: Mutex::default(),
             started,

@@ -39,24 +39,36 @@ impl MemoryBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Takes so many bytes, or none; given back when dropped.
+    pub fn try_hold_all(self: &Arc<Self>, bytes: usize) -> Option<HeldMemory> {
+        self.try_hold(bytes, bytes)
+    }
+
     /// Takes as many bytes as there are, between the two numbers; given back when dropped.
-    pub(crate) fn try_hold(self: &Arc<Self>, least: usize, most: usize) -> Option<Held> {
+    pub(crate) fn try_hold(self: &Arc<Self>, least: usize, most: usize) -> Option<HeldMemory> {
         let left = self.limit.saturating_sub(self.used());
         let bytes = left.min(most);
         if bytes < least || self.try_take(bytes).is_err() {
             return None;
         }
-        Some(Held { budget: Arc::clone(self), bytes })
+        Some(HeldMemory { budget: Arc::clone(self), bytes })
     }
 }
 
 /// Bytes that are taken for as long as this lives.
-pub(crate) struct Held {
+#[derive(Debug)]
+pub struct HeldMemory {
     budget: Arc<MemoryBudget>,
-    pub(crate) bytes: usize,
+    bytes: usize,
 }
 
-impl Drop for Held {
+impl HeldMemory {
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for HeldMemory {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
     }

@@ -31,7 +31,7 @@ mod views;
 mod wal;
 
 pub use alert_state::{AlertChanges, AlertState, Kept, KeptAlert};
-pub use budget::MemoryBudget;
+pub use budget::{HeldMemory, MemoryBudget};
 pub use checksum::{Checksums, ReadError, VerifiedFile};
 pub use compact::{Compacted, CompactionConfig};
 pub use density::{LearnConfig, LearnedKey};

@@ -16,10 +16,12 @@ pub enum Metric {
     Interval,
     KeepFailures,
     GivenUp,
+    QueryMemory,
+    RecentRows,
 }
 
 impl Metric {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Alerts,
         Self::Files,
         Self::Evaluations,
@@ -32,6 +34,8 @@ impl Metric {
         Self::Interval,
         Self::KeepFailures,
         Self::GivenUp,
+        Self::QueryMemory,
+        Self::RecentRows,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -48,6 +52,8 @@ impl Metric {
             Self::Interval => "orrery_rule_group_interval_seconds",
             Self::KeepFailures => "orrery_alert_state_failures_total",
             Self::GivenUp => "orrery_alert_history_given_up_total",
+            Self::QueryMemory => "orrery_rule_query_memory_bytes",
+            Self::RecentRows => "orrery_rule_recent_rows_bytes",
         }
     }
 
@@ -65,12 +71,23 @@ impl Metric {
             Self::Interval => "time between evaluations of a rule group",
             Self::KeepFailures => "times that the state of alerts could not be kept",
             Self::GivenUp => "changes of state that the history has lost because they could not be kept",
+            Self::QueryMemory => "working memory of the rules' queries",
+            Self::RecentRows => "rows of files that are kept in memory for the rules' next queries",
         }
     }
 
     /// A gauge; the others are counters.
     pub const fn is_gauge(self) -> bool {
-        matches!(self, Self::Alerts | Self::Files | Self::LastSeconds | Self::Lag | Self::Interval)
+        matches!(
+            self,
+            Self::Alerts
+                | Self::Files
+                | Self::LastSeconds
+                | Self::Lag
+                | Self::Interval
+                | Self::QueryMemory
+                | Self::RecentRows
+        )
     }
 }
 

@@ -37,6 +37,7 @@ pub struct RollupConfig {
 impl Default for RollupConfig {
     fn default() -> Self {
         let lane = LaneConfig {
+            recent_bytes: 0,
             memory_bytes: 128 << 20,
             query_memory_bytes: 128 << 20,
             deadline: Duration::from_secs(600),

@@ -6,12 +6,14 @@ mod keys;
 mod prune;
 mod reader;
 mod receipt;
+mod recent;
 mod tokens;
 mod words;
 
 pub(crate) use keys::FileKeys;
 pub(crate) use prune::times;
 pub(crate) use receipt::{Cost, PrunedFiles};
+pub(crate) use recent::Recent;
 pub(crate) use tokens::TokenCache;
 
 use std::sync::Arc;
@@ -32,21 +34,24 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Fi
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, col, lit};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{MetricBuilder, MetricType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
 use groups::{Asked, Group};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use orrery_model::{LearnedColumn, Scope, Table, TableName, table};
 use orrery_storage::{DataFile, MemoryBatch, TableSnapshot, TraceFilters, spans_received};
+use prune::Reach;
 use reader::VerifiedReaders;
 use receipt::{FilesLeftOut, Means};
+use recent::{Found, Rows, Vacant};
 use tokens::{Search, WordSource};
 use words::Sought;
 
@@ -71,6 +76,8 @@ pub(crate) struct Known {
     pub keys: Arc<FileKeys>,
     pub tokens: Arc<TokenCache>,
     pub trace_filters: Arc<TraceFilters>,
+    /// Of the session's lane, where it keeps any.
+    pub recent: Option<Arc<Recent>>,
 }
 
 impl LakeTable {
@@ -177,24 +184,72 @@ impl LakeTable {
             });
             Some(named.collect::<Result<Vec<_>>>()?)
         };
-        Ok(Some(Part { schema, needed, predicate, outputs }))
+        Ok(Some(Part { schema, needed, kept: None, predicate, outputs }))
     }
 
     /// The batches that have rows of the times asked for.
-    fn memory(&self, needed: &[usize], filters: &[Expr], partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (min_ns, max_ns) = prune::times(filters);
-        let within = |batch: &&Arc<MemoryBatch>| batch.max_timestamp_ns >= min_ns && batch.min_timestamp_ns <= max_ns;
+    fn memory(&self, needed: &[usize], reach: &Reach, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let within = |batch: &&Arc<MemoryBatch>| reach.meets(batch.min_timestamp_ns, batch.max_timestamp_ns);
         // A batch has a hundred columns, and whatever is done to a batch is done to each: the few that are needed go first.
         let batches = self.snapshot.memory.iter().filter(within).map(|batch| batch.project(needed));
         let batches = batches.collect::<Result<Vec<_>, _>>()?;
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        if rows == 0 {
-            return Ok(None);
+        in_memory(&batches, Arc::new(self.table.schema.project(needed)?), partitions)
+    }
+
+    /// The rows of files that are kept decoded, and the files that are to be read.
+    async fn recent(
+        &self,
+        state: &dyn Session,
+        files: Vec<Arc<DataFile>>,
+        part: &Part,
+        reach: &Reach,
+    ) -> Result<(Option<Arc<dyn ExecutionPlan>>, Vec<Arc<DataFile>>)> {
+        let Some(recent) = &self.known.recent else { return Ok((None, files)) };
+        let columns = Arc::new(part.schema.project(&part.needed)?);
+        let needed: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+        let (mut batches, mut unread) = (Vec::new(), Vec::new());
+        for file in files {
+            let rows = match recent.find(self.table.name, &file, reach, &needed).await {
+                Found::Rows(rows) => Some(rows),
+                Found::Absent(vacant) => self.fill(state, &file, part, vacant).await?,
+                Found::Nothing => None,
+            };
+            match rows {
+                Some(rows) => batches.extend(rows.within(reach, &columns)?),
+                None => unread.push(file),
+            }
         }
-        let parts = split(&batches, rows, partitions);
-        let schema = Arc::new(self.table.schema.project(needed)?);
-        let source = MemorySourceConfig::try_new(&parts, schema, None)?;
-        Ok(Some(DataSourceExec::from_data_source(source.with_show_sizes(false))))
+        Ok((in_memory(&batches, columns, state.config().target_partitions())?, unread))
+    }
+
+    /// Reads the latest rows of a file to be kept; `None` where they are too many.
+    async fn fill(
+        &self,
+        state: &dyn Session,
+        file: &Arc<DataFile>,
+        part: &Part,
+        vacant: Vacant,
+    ) -> Result<Option<Arc<Rows>>> {
+        let schema = Arc::clone(&part.schema);
+        let needed = (0..schema.fields().len()).filter(|&i| vacant.columns.contains(schema.field(i).name())).collect();
+        let since = ScalarValue::TimestampNanosecond(Some(vacant.since_ns), None);
+        let since = col("timestamp").gt_eq(lit(since));
+        let kept = Some(state.create_physical_expr(since, &DFSchema::try_from(schema.as_ref().clone())?)?);
+        let part = Part { schema, needed, kept, predicate: None, outputs: None };
+        let Some(plan) = self.files(state, std::slice::from_ref(file), &part, None, &Sought::Anything)? else {
+            return Ok(None);
+        };
+        let mut stream = execute_stream(plan, state.task_ctx())?;
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await.transpose()? {
+            bytes += batch.get_array_memory_size();
+            if bytes > vacant.room_bytes {
+                vacant.give_up();
+                return Ok(None);
+            }
+            batches.push(batch);
+        }
+        Ok(vacant.fill(&stream.schema(), &batches)?)
     }
 
     fn files(
@@ -216,9 +271,12 @@ impl LakeTable {
             global: state.config_options().execution.parquet.clone(),
             ..Default::default()
         };
-        let source = ParquetSource::new(Arc::clone(&part.schema))
+        let mut source = ParquetSource::new(Arc::clone(&part.schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::clone(&reader));
+        if let Some(kept) = &part.kept {
+            source = source.with_predicate(Arc::clone(kept));
+        }
         let source: Arc<dyn FileSource> = Arc::new(source);
         let source = match sought {
             Sought::Anything => source,
@@ -308,7 +366,8 @@ impl TableProvider for LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let (files, mut left_out) = prune::files(&self.snapshot.files, filters, &self.known.trace_filters).await?;
+        let reach = Reach::of(filters);
+        let (files, mut left_out) = prune::files(&self.snapshot.files, &reach, &self.known.trace_filters).await?;
         let sought = if self.table.name == TableName::Logs { Sought::of(filters) } else { Sought::Anything };
         let limit = limit.filter(|_| filters.is_empty());
         let partitions = state.config().target_partitions();
@@ -316,8 +375,16 @@ impl TableProvider for LakeTable {
         let mut plans = Vec::new();
         let asked = self.asked(projection, filters);
         for Group { place, files } in groups::grouped(files, &asked, &self.known.keys).await {
-            match self.part(state, projection, filters, &self.values(&place))? {
+            let part = self.part(state, projection, filters, &self.values(&place))?;
+            match part {
                 Some(part) => {
+                    let (kept, files) = match sought {
+                        Sought::Anything => self.recent(state, files, &part, &reach).await?,
+                        _ => (None, files),
+                    };
+                    if let Some(source) = kept {
+                        plans.push(part.over(source)?);
+                    }
                     if let Some(source) = self.files(state, &files, &part, limit, &sought)? {
                         plans.push(part.over(source)?);
                     }
@@ -330,7 +397,7 @@ impl TableProvider for LakeTable {
             count(plan, &left_out);
         }
         if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
-            && let Some(source) = self.memory(&part.needed, filters, partitions)?
+            && let Some(source) = self.memory(&part.needed, &reach, partitions)?
         {
             plans.push(part.over(source)?);
         }
@@ -347,6 +414,9 @@ struct Part {
     schema: SchemaRef,
     /// Those of them to read.
     needed: Vec<usize>,
+    /// The rows to read of files, over all columns; the others are left unread.
+    kept: Option<Arc<dyn PhysicalExpr>>,
+    /// The rows to give, over the needed columns.
     predicate: Option<Arc<dyn PhysicalExpr>>,
     /// The projected columns over the needed ones, `None` where they are the same.
     outputs: Option<Vec<(Arc<dyn PhysicalExpr>, String)>>,
@@ -393,6 +463,16 @@ fn schema_of(table: &Table, virtuals: &[Virtual]) -> SchemaRef {
     let mut fields: Vec<_> = table.schema.fields().iter().cloned().collect();
     fields.extend(virtuals.iter().map(|v| Arc::new(v.field())));
     Arc::new(Schema::new(fields))
+}
+
+/// Rows as the source of a plan, `None` where there are none.
+fn in_memory(batches: &[RecordBatch], schema: SchemaRef, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows == 0 {
+        return Ok(None);
+    }
+    let source = MemorySourceConfig::try_new(&split(batches, rows, partitions), schema, None)?;
+    Ok(Some(DataSourceExec::from_data_source(source.with_show_sizes(false))))
 }
 
 /// The batches in at most `partitions` parts of about as many rows each.

@@ -11,51 +11,67 @@ use orrery_storage::{DataFile, TraceFilters};
 
 use super::receipt::{FilesLeftOut, Means};
 
-/// What rows a condition can be true for: times within the ends, and one of the trace ids where there are any.
+/// What rows a condition can be true for: times within the ends, and one of the trace ids and one of the services where
+/// there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Reach {
-    min_ns: i64,
-    max_ns: i64,
-    trace_ids: Option<BTreeSet<String>>,
+pub(super) struct Reach {
+    pub min_ns: i64,
+    pub max_ns: i64,
+    pub trace_ids: Option<BTreeSet<String>>,
+    /// By `service_name`.
+    pub services: Option<BTreeSet<String>>,
 }
 
 impl Reach {
-    const ANY: Self = Self { min_ns: i64::MIN, max_ns: i64::MAX, trace_ids: None };
+    const ANY: Self = Self { min_ns: i64::MIN, max_ns: i64::MAX, trace_ids: None, services: None };
 
     const fn times(min_ns: i64, max_ns: i64) -> Self {
-        Self { min_ns, max_ns, trace_ids: None }
+        Self { min_ns, max_ns, ..Self::ANY }
+    }
+
+    /// Of rows for which all conditions are true.
+    pub fn of(filters: &[Expr]) -> Self {
+        filters.iter().map(reach).fold(Self::ANY, Self::and)
     }
 
     fn and(self, other: Self) -> Self {
-        let trace_ids = match (self.trace_ids, other.trace_ids) {
+        let both = |a: Option<BTreeSet<String>>, b: Option<BTreeSet<String>>| match (a, b) {
             (Some(a), Some(b)) => Some(&a & &b),
             (a, b) => a.or(b),
         };
-        Self { min_ns: self.min_ns.max(other.min_ns), max_ns: self.max_ns.min(other.max_ns), trace_ids }
+        Self {
+            min_ns: self.min_ns.max(other.min_ns),
+            max_ns: self.max_ns.min(other.max_ns),
+            trace_ids: both(self.trace_ids, other.trace_ids),
+            services: both(self.services, other.services),
+        }
     }
 
     fn or(self, other: Self) -> Self {
-        let trace_ids = match (self.trace_ids, other.trace_ids) {
-            (Some(a), Some(b)) => Some(&a | &b),
-            _ => None,
-        };
-        Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns), trace_ids }
+        let either = |a: Option<BTreeSet<String>>, b: Option<BTreeSet<String>>| Some(&a? | &b?);
+        Self {
+            min_ns: self.min_ns.min(other.min_ns),
+            max_ns: self.max_ns.max(other.max_ns),
+            trace_ids: either(self.trace_ids, other.trace_ids),
+            services: either(self.services, other.services),
+        }
     }
 
-    fn meets_times(&self, file: &DataFile) -> bool {
-        file.max_timestamp_ns >= self.min_ns && file.min_timestamp_ns <= self.max_ns
+    /// Whether times between these two, inclusive, are within reach.
+    pub fn meets(&self, min_ns: i64, max_ns: i64) -> bool {
+        max_ns >= self.min_ns && min_ns <= self.max_ns
     }
 }
 
-/// The files that may hold a row for which all filters are true, newest first, and how many were left out by what.
+/// The files that may hold a row within reach, newest first, and how many were left out by what.
 pub(super) async fn files(
     files: &[Arc<DataFile>],
-    filters: &[Expr],
+    reach: &Reach,
     trace_filters: &TraceFilters,
 ) -> Result<(Vec<Arc<DataFile>>, FilesLeftOut)> {
-    let reach = filters.iter().map(reach).fold(Reach::ANY, Reach::and);
     let mut left_out = FilesLeftOut::default();
-    let mut kept: Vec<_> = files.iter().filter(|file| reach.meets_times(file)).cloned().collect();
+    let mut kept: Vec<_> =
+        files.iter().filter(|f| reach.meets(f.min_timestamp_ns, f.max_timestamp_ns)).cloned().collect();
     left_out[Means::Time as usize] = files.len() - kept.len();
     if let Some(ids) = &reach.trace_ids {
         let in_time = kept.len();
@@ -76,7 +92,7 @@ pub(super) async fn files(
 
 /// The first and the last time that a row can have for which all filters are true.
 pub(crate) fn times(filters: &[Expr]) -> (i64, i64) {
-    let reach = filters.iter().map(reach).fold(Reach::ANY, Reach::and);
+    let reach = Reach::of(filters);
     (reach.min_ns, reach.max_ns)
 }
 
@@ -123,12 +139,15 @@ fn compared(column: &str, op: Operator, value: &ScalarValue) -> Reach {
                 _ => Reach::ANY,
             }
         }
-        ("trace_id", Operator::Eq) => match value.try_as_str() {
-            Some(Some(id)) => Reach { trace_ids: Some(BTreeSet::from([id.to_owned()])), ..Reach::ANY },
+        ("trace_id" | "service_name", Operator::Eq) => {
             // Nothing equals NULL.
-            Some(None) => Reach { trace_ids: Some(BTreeSet::new()), ..Reach::ANY },
-            None => Reach::ANY,
-        },
+            let Some(text) = value.try_as_str() else { return Reach::ANY };
+            let texts = Some(text.map(str::to_owned).into_iter().collect());
+            match column {
+                "trace_id" => Reach { trace_ids: texts, ..Reach::ANY },
+                _ => Reach { services: texts, ..Reach::ANY },
+            }
+        }
         _ => Reach::ANY,
     }
 }

@@ -184,7 +184,7 @@ impl Compactor {
             return Ok(Step::Failed);
         }
         let started = Instant::now();
-        let result = self.merge(&hour, files, memory.bytes).await;
+        let result = self.merge(&hour, files, memory.bytes()).await;
         drop(memory);
         match result {
             Ok(merge) => {

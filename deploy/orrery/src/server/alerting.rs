@@ -40,5 +40,6 @@ fn lane(config: &Config) -> LaneConfig {
         max_concurrent: config.alerting.max_concurrent,
         // Many small queries: a plan of one partition costs least.
         partitions: 1,
+        recent_bytes: memory_bytes / 2,
     }
 }

@@ -72,6 +72,8 @@ impl Alerting {
                     }
                 }
                 Metric::KeepFailures => samples.push(plain(metric, self.context.keep_failures.load(Ordering::Relaxed))),
+                Metric::QueryMemory => samples.push(plain(metric, self.context.lane.memory().0 as u64)),
+                Metric::RecentRows => samples.push(plain(metric, self.context.lane.memory().1 as u64)),
                 Metric::GivenUp => samples.push(plain(metric, self.context.given_up.load(Ordering::Relaxed))),
                 of_group => samples.extend(groups.iter().map(|group| group_sample(of_group, group))),
             }
@@ -96,7 +98,12 @@ fn group_sample(metric: Metric, group: &Running) -> Sample {
         Metric::LastSeconds => count(&counts.last_took_ns) / 1e9,
         Metric::Lag => counts.last_lag_ns.load(Ordering::Relaxed) as f64 / 1e9,
         Metric::Interval => group.interval.as_secs_f64(),
-        Metric::Alerts | Metric::Files | Metric::KeepFailures | Metric::GivenUp => {
+        Metric::Alerts
+        | Metric::Files
+        | Metric::KeepFailures
+        | Metric::GivenUp
+        | Metric::QueryMemory
+        | Metric::RecentRows => {
             unreachable!("these are of no group")
         }
     };

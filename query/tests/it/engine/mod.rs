@@ -7,6 +7,7 @@ mod golden;
 mod learned;
 mod limits;
 mod parameters;
+mod recent;
 mod sandbox;
 mod speed;
 mod words;

@@ -99,6 +99,7 @@ async fn lanes_do_not_wait_for_one_another() {
         deadline: Duration::from_millis(300),
         max_concurrent: 1,
         partitions: 1,
+        recent_bytes: 0,
     });
     let everyone = engine.config().max_concurrent;
     let mut held = Vec::new();
