@@ -209,7 +209,7 @@ impl LakeTable {
         let needed: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
         let (mut batches, mut unread) = (Vec::new(), Vec::new());
         for file in files {
-            let rows = match recent.find(self.table.name, &file, reach, &needed).await {
+            let rows = match recent.find(self.table.name, &self.snapshot.files, &file, reach, &needed).await {
                 Found::Rows(rows) => Some(rows),
                 Found::Absent(vacant) => self.fill(state, &file, part, vacant).await?,
                 Found::Nothing => None,

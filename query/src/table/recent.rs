@@ -11,7 +11,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, kernels};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orrery_model::TableName;
 use orrery_storage::{DataFile, HeldMemory, MemoryBatch, MemoryBudget};
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// A piece is rows of one service where it has so many.
 const PIECE_ROWS: usize = 1024;
 /// About what a value takes, to leave rows alone that would not fit.
-const VALUE_BYTES: f64 = 16.0;
+const VALUE_BYTES: f64 = 12.0;
 
 /// The rows that a lane keeps.
 pub(crate) struct Recent {
@@ -119,13 +119,20 @@ impl Recent {
         Self { budgets, state: Mutex::default() }
     }
 
-    /// What is kept of a file for a query over times of these columns.
-    pub(super) async fn find(&self, table: TableName, file: &DataFile, reach: &Reach, needed: &[&str]) -> Found {
+    /// What is kept of a file of a table, whose files now these are, for a query over times of some columns.
+    pub(super) async fn find(
+        &self,
+        table: TableName,
+        files: &[Arc<DataFile>],
+        file: &DataFile,
+        reach: &Reach,
+        needed: &[&str],
+    ) -> Found {
         let window_ns = reach.max_ns.checked_sub(reach.min_ns);
         if reach.trace_ids.is_some() || window_ns.is_none_or(|ns| ns > LONGEST_WINDOW_NS) {
             return Found::Nothing;
         }
-        let (content, columns) = self.slot(table, file, needed);
+        let (content, columns) = self.slot(table, files, file, needed);
         let mut content = content.lock_owned().await;
         match &mut *content {
             Content::Rows(rows) if rows.since_ns <= reach.min_ns && rows.has(needed) => {
@@ -154,15 +161,19 @@ impl Recent {
     fn slot(
         &self,
         table: TableName,
+        files: &[Arc<DataFile>],
         file: &DataFile,
         needed: &[&str],
     ) -> (Arc<tokio::sync::Mutex<Content>>, BTreeSet<String>) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        if state.swept.is_none_or(|swept| now - swept > FORGET / 8) {
+        // A file that is new may have been merged from others, whose rows are then there twice.
+        let is_new = !state.files.contains_key(&(table, file.id));
+        if is_new || state.swept.is_none_or(|swept| now - swept > FORGET / 8) {
             state.swept = Some(now);
-            // What is being read is in use.
-            state.files.retain(|_, slot| now - slot.used < FORGET || slot.content.try_lock().is_err());
+            let live: HashSet<i64> = files.iter().map(|file| file.id).collect();
+            let is_there = |(of, id): &(TableName, i64)| *of != table || live.contains(id);
+            state.files.retain(|key, slot| is_there(key) && now - slot.used < FORGET);
         }
         let columns = state.columns.entry(table).or_default();
         columns.retain(|_, used| now - *used < FORGET_COLUMN);

@@ -259,7 +259,7 @@ impl Default for Alerting {
     fn default() -> Self {
         Self {
             interval: Span(orrery_alert::evaluate::DEFAULT_INTERVAL),
-            memory: ByteSize(128 << 20),
+            memory: ByteSize(256 << 20),
             deadline: Span(Duration::from_secs(30)),
             max_concurrent: 2,
         }
