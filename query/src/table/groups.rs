@@ -19,7 +19,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && !self.maps.contains(&true)
     }
 

@@ -187,13 +187,11 @@ impl LakeTable {
         Ok(Some(Part { schema, needed, kept: None, predicate, outputs }))
     }
 
-    /// The batches that have rows of the times asked for.
-    fn memory(&self, needed: &[usize], reach: &Reach, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    /// The batches that have rows of the times asked for. A batch has a hundred columns, and whatever is done to a batch is
+    /// done to each: the few that are needed go first.
+    fn memory(&self, needed: &[usize], reach: &Reach) -> Result<Vec<RecordBatch>> {
         let within = |batch: &&Arc<MemoryBatch>| reach.meets(batch.min_timestamp_ns, batch.max_timestamp_ns);
-        // A batch has a hundred columns, and whatever is done to a batch is done to each: the few that are needed go first.
-        let batches = self.snapshot.memory.iter().filter(within).map(|batch| batch.project(needed));
-        let batches = batches.collect::<Result<Vec<_>, _>>()?;
-        in_memory(&batches, Arc::new(self.table.schema.project(needed)?), partitions)
+        Ok(self.snapshot.memory.iter().filter(within).map(|batch| batch.project(needed)).collect::<Result<_, _>>()?)
     }
 
     /// The rows of files that are kept decoded, and the files that are to be read.
@@ -203,8 +201,8 @@ impl LakeTable {
         files: Vec<Arc<DataFile>>,
         part: &Part,
         reach: &Reach,
-    ) -> Result<(Option<Arc<dyn ExecutionPlan>>, Vec<Arc<DataFile>>)> {
-        let Some(recent) = &self.known.recent else { return Ok((None, files)) };
+    ) -> Result<(Vec<RecordBatch>, Vec<Arc<DataFile>>)> {
+        let Some(recent) = &self.known.recent else { return Ok((Vec::new(), files)) };
         let columns = Arc::new(part.schema.project(&part.needed)?);
         let needed: Vec<_> = columns.fields().iter().map(|field| field.name().as_str()).collect();
         let (mut batches, mut unread) = (Vec::new(), Vec::new());
@@ -219,7 +217,7 @@ impl LakeTable {
                 None => unread.push(file),
             }
         }
-        Ok((in_memory(&batches, columns, state.config().target_partitions())?, unread))
+        Ok((batches, unread))
     }
 
     /// Reads the latest rows of a file to be kept; `None` where they are too many.
@@ -374,32 +372,36 @@ impl TableProvider for LakeTable {
 
         let mut plans = Vec::new();
         let asked = self.asked(projection, filters);
+        // To be read with the memory's: where no attribute is asked for, all rows in memory are alike.
+        let mut kept = Vec::new();
         for Group { place, files } in groups::grouped(files, &asked, &self.known.keys).await {
             let part = self.part(state, projection, filters, &self.values(&place))?;
-            match part {
-                Some(part) => {
-                    let (kept, files) = match sought {
-                        Sought::Anything => self.recent(state, files, &part, &reach).await?,
-                        _ => (None, files),
-                    };
-                    if let Some(source) = kept {
-                        plans.push(part.over(source)?);
-                    }
-                    if let Some(source) = self.files(state, &files, &part, limit, &sought)? {
-                        plans.push(part.over(source)?);
-                    }
-                }
-                None => left_out[Means::Attribute as usize] += files.len(),
+            let Some(part) = part else {
+                left_out[Means::Attribute as usize] += files.len();
+                continue;
+            };
+            let (rows, files) = match sought {
+                Sought::Anything => self.recent(state, files, &part, &reach).await?,
+                _ => (Vec::new(), files),
+            };
+            if asked.is_empty() {
+                kept = rows;
+            } else if let Some(source) = in_memory(&rows, &part, partitions)? {
+                plans.push(part.over(source)?);
+            }
+            if let Some(source) = self.files(state, &files, &part, limit, &sought)? {
+                plans.push(part.over(source)?);
             }
         }
         self.pruned.add(&left_out);
         if let Some(plan) = plans.first() {
             count(plan, &left_out);
         }
-        if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))?
-            && let Some(source) = self.memory(&part.needed, &reach, partitions)?
-        {
-            plans.push(part.over(source)?);
+        if let Some(part) = self.part(state, projection, filters, &self.values(&Anywhere))? {
+            kept.extend(self.memory(&part.needed, &reach)?);
+            if let Some(source) = in_memory(&kept, &part, partitions)? {
+                plans.push(part.over(source)?);
+            }
         }
         if plans.is_empty() {
             return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(projection)?))));
@@ -465,12 +467,13 @@ fn schema_of(table: &Table, virtuals: &[Virtual]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Rows as the source of a plan, `None` where there are none.
-fn in_memory(batches: &[RecordBatch], schema: SchemaRef, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+/// Rows with the part's columns as the source of a plan, `None` where there are none.
+fn in_memory(batches: &[RecordBatch], part: &Part, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if rows == 0 {
         return Ok(None);
     }
+    let schema = Arc::new(part.schema.project(&part.needed)?);
     let source = MemorySourceConfig::try_new(&split(batches, rows, partitions), schema, None)?;
     Ok(Some(DataSourceExec::from_data_source(source.with_show_sizes(false))))
 }
