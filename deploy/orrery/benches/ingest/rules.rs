@@ -27,8 +27,13 @@ pub fn measure(options: &Options) {
     idle(&folder, &config, options.rules);
     let mut shares = Vec::new();
     for round in 1..=options.rounds {
-        let without = ingest_rate(&folder, &[]);
-        let with = ingest_rate(&folder, &["--config", &config]);
+        // In turns, so that neither always has the hour's files of the other.
+        let (without, with) = if round % 2 == 1 {
+            (ingest_rate(&folder, &[]), ingest_rate(&folder, &["--config", &config]))
+        } else {
+            let with = ingest_rate(&folder, &["--config", &config]);
+            (ingest_rate(&folder, &[]), with)
+        };
         shares.push(with / without);
         println!(
             "  round {round}: {without:.0} spans/s without rules, {with:.0} with, {:.1} %",
@@ -79,9 +84,12 @@ fn report(server: &Server, rules: usize) {
     println!("  intervals missed {missed}, slowest group of {RULES_PER_GROUP} rules {slowest:.0} ms");
 }
 
-/// Spans a second of wall clock until the last is acknowledged.
+/// Spans a second of wall clock until the last is acknowledged. What was ingested before is merged first: merging goes on
+/// beside ingest, but what there is to merge should not depend on whose turn it is.
 fn ingest_rate(folder: &Folder, flags: &[&str]) -> f64 {
     let server = Server::start_in(folder, flags);
+    server.flush();
+    server.lake("compact");
     std::thread::sleep(SETTLE);
     let interval_ns = HOUR.as_nanos() as u64 / (SPANS_PER_ROUND as u64 / spans_per_trace(Shape::B) + 1);
     let start_ns = now_ns() - HOUR.as_nanos() as u64;
