@@ -102,7 +102,8 @@ impl LakeTable {
 
     /// The table's columns over the rows of another session.
     pub fn over(&self, other: &Self) -> Self {
-        Self { snapshot: other.snapshot.clone(), pruned: Arc::clone(&other.pruned), ..self.clone() }
+        let Self { snapshot, pruned, known, .. } = other.clone();
+        Self { snapshot, pruned, known, ..self.clone() }
     }
 
     /// The table with a virtual column, and the column's position.
