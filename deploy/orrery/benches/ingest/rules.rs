@@ -1,8 +1,10 @@
 //! What alert rules cost: five hundred of them every 15 s over a day of spans, beside ingest and without it.
-//! A round ingests the same number of spans twice, without rules and with them.
+//! A round ingests the same number of spans twice over the same day, without rules and
+//! with them: nothing of one is in the windows of the other.
 
 use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::Options;
@@ -24,10 +26,11 @@ pub fn measure(options: &Options) {
     let folder = Folder::new(&options.dir);
     let config = write_rules(&folder.join("rules"), options.rules);
     fill(&folder, options.spans);
+    copy(&folder, "data", "day");
     idle(&folder, &config, options.rules);
     let mut shares = Vec::new();
     for round in 1..=options.rounds {
-        // In turns, so that neither always has the hour's files of the other.
+        // In turns, and each over the same day.
         let (without, with) = if round % 2 == 1 {
             (ingest_rate(&folder, &[]), ingest_rate(&folder, &["--config", &config]))
         } else {
@@ -42,6 +45,14 @@ pub fn measure(options: &Options) {
     }
     shares.sort_by(f64::total_cmp);
     println!("  ingest rate with rules, median of {}: {:.1} %", shares.len(), 100.0 * shares[shares.len() / 2]);
+}
+
+/// A folder of the benchmark in the place of another.
+fn copy(folder: &Folder, from: &str, to: &str) {
+    let (from, to) = (folder.join(from), folder.join(to));
+    let _ = std::fs::remove_dir_all(&to);
+    let copied = Command::new("cp").arg("-r").args([&from, &to]).status().expect("cp runs");
+    assert!(copied.success(), "{} can be copied", from.display());
 }
 
 /// A day that ends now.
@@ -84,12 +95,10 @@ fn report(server: &Server, rules: usize) {
     println!("  intervals missed {missed}, slowest group of {RULES_PER_GROUP} rules {slowest:.0} ms");
 }
 
-/// Spans a second of wall clock until the last is acknowledged. What was ingested before is merged first: merging goes on
-/// beside ingest, but what there is to merge should not depend on whose turn it is.
+/// Spans a second of wall clock until the last is acknowledged.
 fn ingest_rate(folder: &Folder, flags: &[&str]) -> f64 {
+    copy(folder, "day", "data");
     let server = Server::start_in(folder, flags);
-    server.flush();
-    server.lake("compact");
     std::thread::sleep(SETTLE);
     let interval_ns = HOUR.as_nanos() as u64 / (SPANS_PER_ROUND as u64 / spans_per_trace(Shape::B) + 1);
     let start_ns = now_ns() - HOUR.as_nanos() as u64;
