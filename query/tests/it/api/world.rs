@@ -11,7 +11,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use orrery_model::{Clock, Scope, Signal, TableName, TenantId, table};
 use orrery_query::{Engine, SnapshotSource, router};
-use orrery_storage::{CompactionConfig, Lake, SealedBatch, Snapshot, TableSnapshot};
+use orrery_storage::{CompactionConfig, Lake, MemoryBatch, SealedBatch, Snapshot, TableSnapshot};
 use tower::ServiceExt;
 
 use crate::fixture::{self, Fixed, Placement, Row, Value, batch, place, snapshot, snapshot_of};
@@ -163,7 +163,7 @@ pub fn world(signals: &[(Signal, Vec<RecordBatch>)], placement: Placement, now: 
 pub async fn merged_world(mut batches: Vec<RecordBatch>, now: i64) -> World {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let lake = Arc::new(Lake::open(folder.path()).await.expect("a new lake"));
-    let memory = batches.pop().into_iter().collect();
+    let memory = MemoryBatch::all(batches.pop());
     for (sequence, batch) in (1..).zip(batches) {
         let sealed = SealedBatch { tenant: TenantId::default(), table: TableName::Spans, batch };
         lake.flush(sequence, sequence, vec![sealed]).await.expect("a flush");

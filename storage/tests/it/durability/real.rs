@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::future::join_all;
 use orrery_model::{TableName, TenantId};
@@ -72,7 +71,7 @@ async fn rows_of_own_tables_are_visible_when_acknowledged_and_after_a_crash() {
     assert_eq!(store.status().recovery.requests, 3);
     let (files, memory) = rows(&store);
     assert_eq!(files, 0);
-    let read = concat_batches(&batch.schema(), &memory).unwrap();
+    let read = concat_batches(&batch.schema(), memory.iter().map(|batch| &***batch)).unwrap();
     assert!(read == concat_batches(&batch.schema(), [&batch, &batch]).unwrap());
     store.flush().await.unwrap();
     assert_eq!((rows(&store).0, rows_of(&store)), (6, once([1])));
