@@ -24,6 +24,9 @@ use crate::state::{self, Alerts, Outcome, Refused, State, Terms};
 
 /// The longest sleep, so that a clock that was put back is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// Rules of a group share a session and its snapshot for so long; then other groups have their turn, so that a slow group
+/// delays them by a rule and not by all of its rules.
+const SHARED_FOR: Duration = Duration::from_secs(1);
 /// Waiting is noted so often for a start after a crash.
 const NOTE_EVERY_NS: i64 = 30_000_000_000;
 
@@ -105,20 +108,29 @@ impl Running {
     /// All rules in their order, for one slot.
     pub async fn evaluate(&self, context: &Context, time_ns: i64, stop: &CancellationToken) {
         let started = Instant::now();
-        // One snapshot for all of them: what a group says, it says of one moment.
         let everyone = Identity::default();
-        let session = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            session = context.engine.session_in(&context.lane, &everyone) => session,
-        };
+        let mut shared: Option<(Instant, Result<Session, QueryError>)> = None;
         for rule in &self.rules {
             if stop.is_cancelled() {
                 break;
             }
-            self.evaluate_rule(context, rule, &session, time_ns, stop).await;
+            if shared.as_ref().is_some_and(|(since, _)| since.elapsed() > SHARED_FOR) {
+                shared = None;
+            }
+            let session = match &shared {
+                Some((_, session)) => session,
+                None => {
+                    let session = tokio::select! {
+                        biased;
+                        () = stop.cancelled() => break,
+                        session = context.engine.session_in(&context.lane, &everyone) => session,
+                    };
+                    &shared.insert((Instant::now(), session)).1
+                }
+            };
+            self.evaluate_rule(context, rule, session, time_ns, stop).await;
         }
-        drop(session);
+        drop(shared);
         let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let counts = &self.counts;
         counts.evaluations.fetch_add(1, Ordering::Relaxed);
