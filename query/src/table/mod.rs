@@ -210,7 +210,7 @@ impl LakeTable {
         for file in files {
             let rows = match recent.find(self.table.name, &self.snapshot.files, &file, reach, &needed).await {
                 Found::Rows(rows) => Some(rows),
-                Found::Absent(vacant) => self.fill(state, &file, part, vacant).await?,
+                Found::Absent(vacant) => self.fill(state, &file, vacant).await?,
                 Found::Nothing => None,
             };
             match rows {
@@ -222,14 +222,10 @@ impl LakeTable {
     }
 
     /// Reads the latest rows of a file to be kept; `None` where they are too many.
-    async fn fill(
-        &self,
-        state: &dyn Session,
-        file: &Arc<DataFile>,
-        part: &Part,
-        vacant: Vacant,
-    ) -> Result<Option<Arc<Rows>>> {
-        let schema = Arc::clone(&part.schema);
+    async fn fill(&self, state: &dyn Session, file: &Arc<DataFile>, vacant: Vacant) -> Result<Option<Arc<Rows>>> {
+        // With all that the file has learned: another query asks for another column of it.
+        let learned = file.layout.as_ref().map_or(&[][..], |layout| &layout.learned);
+        let schema = with_learned(&self.table.schema, learned);
         let needed = (0..schema.fields().len()).filter(|&i| vacant.columns.contains(schema.field(i).name())).collect();
         let since = ScalarValue::TimestampNanosecond(Some(vacant.since_ns), None);
         let since = col("timestamp").gt_eq(lit(since));

@@ -9,9 +9,10 @@ use orrery_query::formats::json_rows;
 use orrery_query::{Lane, LaneConfig, QueryError, Session};
 use serde_json::Value;
 
+use super::learned;
 use crate::fixture::{self, Placement};
 
-const QUERIES: [&str; 9] = [
+const QUERIES: [&str; 11] = [
     "SELECT name FROM spans WHERE timestamp >= $start AND timestamp < $end AND service_name = 'cart' ORDER BY 1",
     "SELECT service_name, count(*), sum(duration_ns) FROM spans WHERE timestamp >= $start AND timestamp < $end GROUP BY 1 ORDER BY 1",
     "SELECT name, attributes['http.route'], attributes['user.id'] FROM spans WHERE timestamp BETWEEN $start AND $end AND service_name IN ('cart', 'checkout') ORDER BY 1",
@@ -20,6 +21,8 @@ const QUERIES: [&str; 9] = [
     "SELECT count(*) FROM spans WHERE timestamp >= $start AND timestamp < $end AND service_name IS NULL",
     "SELECT count(*), min(attributes['load']) FROM spans WHERE timestamp >= $start AND timestamp < $end",
     "SELECT a.name FROM spans a JOIN spans b ON a.trace_id = b.trace_id AND a.span_id <> b.span_id WHERE a.timestamp >= $start AND a.timestamp < $end AND b.timestamp >= $start AND b.timestamp < $end ORDER BY 1",
+    "SELECT name FROM spans WHERE timestamp >= $start AND timestamp < $end AND attributes['big'] IS NOT NULL ORDER BY 1",
+    "SELECT sum(attributes['user.id']) FROM spans WHERE timestamp >= $start AND timestamp < $end",
     "SELECT body, severity_text FROM logs WHERE timestamp >= $start AND timestamp < $end ORDER BY 1",
 ];
 const NAMES: [&str; 2] = ["start", "end"];
@@ -48,8 +51,11 @@ async fn ask(
 
 #[tokio::test]
 async fn rows_that_are_kept_answer_as_those_that_are_read() {
+    let mut engines = learned::engines().await;
     for placement in [Placement::Files, Placement::Half] {
-        let (engine, folder) = fixture::engine(placement);
+        engines.push((format!("{placement:?}"), fixture::engine(placement)));
+    }
+    for (name, (engine, folder)) in engines {
         let lane: Lane = engine.lane(lane_config(32 << 20));
         let everyone = Identity::default();
         // Windows that go on, begin earlier, and lie within others.
@@ -60,8 +66,8 @@ async fn rows_that_are_kept_answer_as_those_that_are_read() {
                 for _ in 0..2 {
                     let session = engine.session_in(&lane, &everyone).await.expect("a session");
                     let (rows, receipt) = ask(session, query, window).await.expect(query);
-                    assert_eq!(rows, expected, "{query} in {window:?}");
-                    assert!(receipt.files == 0 || window.1 - window.0 > 15 * 60, "{query} in {window:?}");
+                    assert_eq!(rows, expected, "{query} in {window:?}, {name}");
+                    assert!(receipt.files == 0 || window.1 - window.0 > 15 * 60, "{query} in {window:?}, {name}");
                 }
             }
         }
@@ -73,7 +79,7 @@ async fn rows_that_are_kept_answer_as_those_that_are_read() {
         std::fs::remove_dir_all(folder.path()).expect("the files can be removed");
         for (query, expected) in QUERIES.iter().zip(expected) {
             let session = engine.session_in(&lane, &everyone).await.expect("a session");
-            assert_eq!(ask(session, query, (2, 11)).await.expect(query).0, expected, "{query} without files");
+            assert_eq!(ask(session, query, (2, 11)).await.expect(query).0, expected, "{query} without files, {name}");
         }
         assert!(lane.memory().1 > 0, "rows are kept");
         assert_eq!(lane.memory().0, 0, "no query runs");
