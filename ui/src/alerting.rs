@@ -56,6 +56,14 @@ pub fn firing_by_service(alerts: &[Alert]) -> BTreeMap<String, (usize, bool)> {
     found
 }
 
+/// Of those the ones of a service, by its id. An alert that names no namespace is of the services of that name in all of
+/// them.
+pub fn firing_of(found: &BTreeMap<String, (usize, bool)>, service: &str) -> Option<(usize, bool)> {
+    let bare = service.split_once('/').and_then(|(_, name)| found.get(name));
+    let both = found.get(service).into_iter().chain(bare).copied();
+    both.reduce(|(count, urgent), (more, is_urgent)| (count + more, urgent || is_urgent))
+}
+
 /// One alert's states over a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lane {

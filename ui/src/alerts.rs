@@ -29,7 +29,7 @@ impl Watch {
 
     /// Of one service; none where nothing fires.
     pub fn firing(&self, service: &str) -> Option<(usize, bool)> {
-        self.by_service.with(|found| found.get(service).copied())
+        self.by_service.with(|found| alerting::firing_of(found, service))
     }
 }
 

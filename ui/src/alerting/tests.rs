@@ -98,4 +98,14 @@ fn only_what_fires_is_counted_for_a_service() {
     assert_eq!(firing_by_service(&[mild.clone(), pending]), BTreeMap::from([("shop/cart".to_owned(), (1, false))]));
     let both = [alert("a", AlertState::Firing, START, None), mild];
     assert_eq!(firing_by_service(&both), BTreeMap::from([("shop/cart".to_owned(), (2, true))]));
+    let found = BTreeMap::from([("shop/cart".to_owned(), (2, false)), ("cart".to_owned(), (1, true))]);
+    for (service, expected) in [
+        ("shop/cart", Some((3, true))),
+        ("test/cart", Some((1, true))),
+        ("cart", Some((1, true))),
+        ("shop/pay", None),
+        ("shop", None),
+    ] {
+        assert_eq!(firing_of(&found, service), expected, "{service}");
+    }
 }

@@ -31,8 +31,10 @@ pub fn service_badge(service: &str) -> impl IntoView + use<> {
     move || {
         let (service, (count, urgent)) = (service.clone(), found.get()?);
         let name = format!("{count} firing for {service}");
+        // Some of them may not say the namespace.
+        let find = service.split_once('/').map_or(service.as_str(), |(_, name)| name).to_owned();
         Some(view! {
-            <a class="badge firing" class:error=urgent class:warn=!urgent title=name.clone() aria-label=name href=move || app.link("/alerts", &[("find", &service)])>
+            <a class="badge firing" class:error=urgent class:warn=!urgent title=name.clone() aria-label=name href=move || app.link("/alerts", &[("find", &find)])>
                 {icon(Icon::Bell)}{format!("{count} firing")}
             </a>
         })

@@ -7,6 +7,7 @@ use wasm_bindgen::JsValue;
 use web_sys::CanvasRenderingContext2d as Context;
 
 use super::super::Figure;
+use crate::alerting::firing_of;
 use crate::colour;
 use crate::format;
 use crate::map_compare::{Difference, Kind, Moved};
@@ -98,8 +99,8 @@ pub fn paint(context: &Context, graph: &ServiceGraph, scene: &Scene) {
         let stands_out = scene.near.is_none_or(|near| near.contains(&node.id));
         context.set_global_alpha(if stands_out { 1.0 } else { 0.32 });
         paint_node(context, node, scene, &palette);
-        if let Some((count, urgent)) = of_node(&node.id).and_then(|service| scene.firing.get(service)) {
-            paint_firing(context, node, *count, *urgent, scene.viewport.scale, &palette);
+        if let Some((count, urgent)) = of_node(&node.id).and_then(|service| firing_of(scene.firing, service)) {
+            paint_firing(context, node, count, urgent, scene.viewport.scale, &palette);
         }
     }
     context.set_global_alpha(1.0);
