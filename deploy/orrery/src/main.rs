@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod import;
 mod log;
+mod say;
 mod server;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::run(cli) {
-        Ok(code) => code,
+        Ok(code) => say::failure().unwrap_or(code),
         Err(error) => {
             eprintln!("orrery: {error:#}");
             ExitCode::FAILURE

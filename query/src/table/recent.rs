@@ -209,7 +209,7 @@ fn expected_bytes(file: &DataFile, since_ns: i64, columns: usize) -> f64 {
 }
 
 impl Vacant {
-    /// Keeps the rows that were read, if there is memory for them; the one who read them has them anyway.
+    /// Keeps the rows that were read; `None` where there is no memory for them, and they are to be read again.
     pub fn fill(mut self, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Option<Arc<Rows>>, ArrowError> {
         let rows = Rows::new(self.since_ns, schema, batches, &self.budgets)?.map(Arc::new);
         *self.content = match &rows {

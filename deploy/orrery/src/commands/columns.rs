@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{KeyFlags, PromoteFlags, Target};
 use crate::client::Client;
+use crate::say::say;
 
 pub fn promote(flags: &PromoteFlags) -> Result<ExitCode> {
     let KeyFlags { key, table, scope, target } = &flags.key;
@@ -24,7 +25,7 @@ pub fn promote(flags: &PromoteFlags) -> Result<ExitCode> {
     let body = json!({"key": key, "table": table, "scope": scope, "type": value_type}).to_string();
     let column: Map<String, Value> =
         serde_json::from_reader(client.post("/api/v1/lake/promote", &body, "application/json")?)?;
-    println!("{} has column {} from the next files on", text(&column, "table"), text(&column, "column"));
+    say!("{} has column {} from the next files on", text(&column, "table"), text(&column, "column"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,14 +35,14 @@ pub fn demote(flags: &KeyFlags) -> Result<ExitCode> {
     let body = json!({"key": flags.key, "table": flags.table, "scope": scope}).to_string();
     let answer = client.post("/api/v1/lake/demote", &body, "application/json")?;
     let column: Map<String, Value> = serde_json::from_reader(answer)?;
-    println!("{} writes column {} no more", text(&column, "table"), text(&column, "column"));
+    say!("{} writes column {} no more", text(&column, "table"), text(&column, "column"));
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn list(target: &Target) -> Result<ExitCode> {
     for column in &columns(&client(target)?)? {
         let state = if column["in_use"] == true { "in use" } else { "out of use" };
-        println!(
+        say!(
             "{:<8} {:<7} {:<10} {:>7} files  {}",
             text(column, "table"),
             text(column, "type"),

@@ -9,6 +9,7 @@ use orrery_alert::notify::Notifiers;
 use crate::auth;
 use crate::cli::{ConfigCommand, ServerFlags};
 use crate::config::Notifier;
+use crate::say::say;
 
 pub fn run(command: &ConfigCommand) -> Result<ExitCode> {
     match command {
@@ -22,21 +23,21 @@ fn check(flags: &ServerFlags) -> Result<ExitCode> {
     let config = super::configuration(flags)?;
     let notifiers: Vec<_> = config.notifiers.iter().map(Notifier::config).collect();
     Notifiers::check(&notifiers)?;
-    println!("data_dir       {}", config.data_dir.display());
-    println!("http           {}", config.http);
-    println!("otlp_grpc      {}", config.otlp_grpc);
-    println!("otlp_http      {}", config.otlp_http);
-    println!("tls            {}", if config.tls.is_some() { "on" } else { "off" });
+    say!("data_dir       {}", config.data_dir.display());
+    say!("http           {}", config.http);
+    say!("otlp_grpc      {}", config.otlp_grpc);
+    say!("otlp_http      {}", config.otlp_http);
+    say!("tls            {}", if config.tls.is_some() { "on" } else { "off" });
     for token in &config.tokens {
-        println!("token          {} ({:?} of tenant {})", token.name, token.role, token.tenant);
+        say!("token          {} ({:?} of tenant {})", token.name, token.role, token.tenant);
     }
     for pattern in &config.rules {
-        println!("rules          {pattern}");
+        say!("rules          {pattern}");
     }
     for notifier in &config.notifiers {
-        println!("notifier       {} ({})", notifier.name(), notifier.kind());
+        say!("notifier       {} ({})", notifier.name(), notifier.kind());
     }
-    println!("memtable       {}, flushed after {}", config.storage.memtable, config.storage.flush_age);
+    say!("memtable       {}, flushed after {}", config.storage.memtable, config.storage.flush_age);
     let merges = &config.compaction;
     let merged = format!(
         "into files of {} to {}, files they replace kept {:?}",
@@ -44,13 +45,13 @@ fn check(flags: &ServerFlags) -> Result<ExitCode> {
         merges.max_size,
         config.grace()
     );
-    println!("compaction     {}", if merges.enabled { &merged } else { "off" });
-    println!("retention      {}", config.retention);
+    say!("compaction     {}", if merges.enabled { &merged } else { "off" });
+    say!("retention      {}", config.retention);
     for table in &config.retention.tables {
-        println!("retention      {table}");
+        say!("retention      {table}");
     }
-    println!("query          {} of memory, {} at most", config.query.memory, config.query.deadline);
-    println!("the configuration is good");
+    say!("query          {} of memory, {} at most", config.query.memory, config.query.deadline);
+    say!("the configuration is good");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,6 +64,6 @@ fn hash_token() -> Result<ExitCode> {
         "give the token on standard input, for example: openssl rand -hex 32 | tee token | orrery config hash-token"
     );
     ensure!(token.is_ascii() && !token.contains(char::is_whitespace), "a token is printable ASCII without spaces");
-    println!("{}", auth::hash(token));
+    say!("{}", auth::hash(token));
     Ok(ExitCode::SUCCESS)
 }

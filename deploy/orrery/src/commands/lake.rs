@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::columns;
 use crate::cli::{LakeCommand, Target};
 use crate::client::Client;
+use crate::say::say;
 
 pub fn run(command: &LakeCommand) -> Result<ExitCode> {
     match command {
@@ -37,7 +38,7 @@ pub fn run(command: &LakeCommand) -> Result<ExitCode> {
 fn show(answer: ureq::BodyReader<'static>) -> Result<ExitCode> {
     let answer: Map<String, Value> = serde_json::from_reader(answer)?;
     for (name, value) in &answer {
-        println!("{name:<18} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        say!("{name:<18} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
     // What a merge could not do is in the answer; a script must not take it for done.
     let failed = answer.get("failures").and_then(Value::as_array).is_some_and(|failures| !failures.is_empty());
@@ -55,10 +56,10 @@ fn verify_folder(dir: &Path) -> Result<Verified> {
 /// Problems first, as they were found, then the counts.
 fn tell(verified: &Verified) -> ExitCode {
     for problem in &verified.problems {
-        println!("{}: {}", problem.place, problem.problem);
+        say!("{}: {}", problem.place, problem.problem);
     }
     for orphan in &verified.orphans {
-        println!("{orphan}: not in the catalog; the server removes it");
+        say!("{orphan}: not in the catalog; the server removes it");
     }
     for (name, count) in [
         ("files", verified.files),
@@ -67,7 +68,7 @@ fn tell(verified: &Verified) -> ExitCode {
         ("orphans", verified.orphan_count),
         ("problems", verified.problem_count),
     ] {
-        println!("{name:<18} {count}");
+        say!("{name:<18} {count}");
     }
     if verified.problem_count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

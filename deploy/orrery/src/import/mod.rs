@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use crate::cli::ImportFlags;
 use crate::client::Client;
+use crate::say::say;
 use lines::{Line, Lines};
 use sender::{Sender, Tally};
 use times::{Times, times};
@@ -59,7 +60,7 @@ pub fn run(flags: &ImportFlags) -> Result<ExitCode> {
     for note in notes.iter().take(MAX_NOTES) {
         eprintln!("{note}");
     }
-    println!("{}", summary(&tally, started.elapsed()));
+    say!("{}", summary(&tally, started.elapsed()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -156,3 +156,12 @@ fn probes_and_metrics_answer() {
     let line: serde_json::Value = serde_json::from_str(&ready).expect("a line of JSON");
     assert_eq!(line["message"], "ready");
 }
+
+#[test]
+fn a_reader_who_leaves_early_is_no_panic() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = orrery().args(["config", "check"]).stdout(writer).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(141), "as of a program that SIGPIPE ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::{Bench, complain};
 use crate::cli::BacktestFlags;
 use crate::client::Client;
+use crate::say::say;
 
 /// Evaluations of one rule, where the interval would make more; `--step` decides otherwise.
 const MOST_EVALUATIONS: u32 = 1_000;
@@ -147,7 +148,7 @@ fn read(names: &[&str], cells: &[Value]) -> Option<Row> {
 }
 
 fn show(rule: &Rule, group: &Group, record: &Record, interval: Duration) {
-    println!("{} (group {}, evaluated every {})", rule.alert, group.name, duration::print(interval));
+    say!("{} (group {}, evaluated every {})", rule.alert, group.name, duration::print(interval));
     for (time_ns, transition) in &record.transitions {
         let word = match (transition.from, transition.to) {
             (_, Some(State::Firing)) => "firing",
@@ -156,16 +157,16 @@ fn show(rule: &Rule, group: &Group, record: &Record, interval: Duration) {
             (_, None) => "inactive",
         };
         let value = transition.alert.value;
-        println!("  {}  {word:<8}  {}  value {value}", &rfc3339(*time_ns)[..19], labels(&transition.alert.labels));
+        say!("  {}  {word:<8}  {}  value {value}", &rfc3339(*time_ns)[..19], labels(&transition.alert.labels));
     }
     for failure in &record.failures {
-        println!("  FAILED {failure}");
+        say!("  FAILED {failure}");
     }
     let fired = Duration::from_nanos(record.firing_ns.unsigned_abs());
     match record.fired {
-        0 => println!("  would not have fired"),
-        1 => println!("  would have fired once, for {}", duration::print(fired)),
-        n => println!("  would have fired {n} times, for {} together", duration::print(fired)),
+        0 => say!("  would not have fired"),
+        1 => say!("  would have fired once, for {}", duration::print(fired)),
+        n => say!("  would have fired {n} times, for {} together", duration::print(fired)),
     }
 }
 

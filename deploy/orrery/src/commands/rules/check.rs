@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{Bench, complain};
+use crate::say::say;
 
 pub fn run(files: &[PathBuf]) -> Result<ExitCode> {
     let bench = Bench::new()?;
@@ -14,12 +15,7 @@ pub fn run(files: &[PathBuf]) -> Result<ExitCode> {
         match bench.plan(path)? {
             Ok(planned) => {
                 let rules: usize = planned.queries.iter().map(Vec::len).sum();
-                println!(
-                    "{}: good, {}, {}",
-                    path.display(),
-                    count(planned.queries.len(), "group"),
-                    count(rules, "rule")
-                );
+                say!("{}: good, {}, {}", path.display(), count(planned.queries.len(), "group"), count(rules, "rule"));
             }
             Err(faults) => {
                 bad += 1;

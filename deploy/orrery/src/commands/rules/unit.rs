@@ -8,12 +8,13 @@ use orrery_alert::unit::{self, UnderTest, file};
 
 use super::rows::Rows;
 use super::{Bench, Planned, beside, complain};
+use crate::say::say;
 
 pub fn run(files: &[PathBuf]) -> Result<ExitCode> {
     let bench = Bench::new()?;
     let mut failed = 0;
     for path in files {
-        println!("{}", path.display());
+        say!("{}", path.display());
         failed += test_file(&bench, path)?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -49,12 +50,12 @@ fn test_file(bench: &Bench, path: &Path) -> Result<usize> {
     for test in &tests.tests {
         let run = unit::run(test, tests.evaluation_interval, &groups, &bench.engine, &bench.lake, &Rows);
         match bench.runtime.block_on(run) {
-            Ok(failures) if failures.is_empty() => println!("  ok: {}", test.name),
+            Ok(failures) if failures.is_empty() => say!("  ok: {}", test.name),
             Ok(failures) => {
                 failed += 1;
-                println!("  FAILED: {}", test.name);
+                say!("  FAILED: {}", test.name);
                 for failure in failures {
-                    println!("    {}", failure.replace('\n', "\n    "));
+                    say!("    {}", failure.replace('\n', "\n    "));
                 }
             }
             Err(fault) => {
