@@ -45,8 +45,10 @@ impl QueryError {
 
     #[must_use]
     pub fn with_hint(mut self, text: impl Into<String>) -> Self {
-        if let Self::BadRequest { hint, .. } | Self::InvalidFilter { hint, .. } | Self::NotImplemented { hint, .. } =
-            &mut self
+        if let Self::BadRequest { hint, .. }
+        | Self::InvalidFilter { hint, .. }
+        | Self::NotFound { hint, .. }
+        | Self::NotImplemented { hint, .. } = &mut self
         {
             *hint = Some(text.into());
         }
@@ -103,9 +105,10 @@ impl QueryError {
 
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::BadRequest { hint, .. } | Self::InvalidFilter { hint, .. } | Self::NotImplemented { hint, .. } => {
-                hint.as_deref()
-            }
+            Self::BadRequest { hint, .. }
+            | Self::InvalidFilter { hint, .. }
+            | Self::NotFound { hint, .. }
+            | Self::NotImplemented { hint, .. } => hint.as_deref(),
             Self::DeadlineExceeded { .. } => Some("narrow the window or the filter"),
             Self::MemoryExceeded { .. } => Some("narrow the window, group by fewer columns, or add a LIMIT"),
             Self::SpillFull => Some("make room on the data folder's disk, or narrow the window or add a LIMIT"),

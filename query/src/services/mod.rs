@@ -23,6 +23,7 @@ use crate::http::Caller;
 use crate::records::{Attributes, attribute_columns, select_list};
 use crate::rollup::{Plan, plan};
 use crate::spans::load::{Want, load};
+use crate::spans::node::service_id;
 use crate::spans::{Kind, Lineage, SpanSet, Symbol};
 use crate::time::rfc3339;
 use crate::{Engine, QueryError, Session, Window, quote};
@@ -75,7 +76,8 @@ async fn all(
     Ok(Services { services, receipt })
 }
 
-/// `GET /api/v1/services/{name}`; the name is the service's id and may hold a slash.
+/// `GET /api/v1/services/{name}`; the name is the service's id and may hold a slash. Without its namespace it will do where
+/// there is one service of that name, as alerts name most of theirs.
 pub async fn detail(
     State(engine): State<Arc<Engine>>,
     Caller(identity): Caller,
@@ -97,21 +99,58 @@ async fn one(
     filter: Option<&str>,
 ) -> Result<ServiceDetail, QueryError> {
     let session = engine.session(identity).await?;
-    let condition = format!("{} AND {}", is_service(&id), condition(&session, window, filter).await?);
-    let numbers = Numbers::of(&session, &condition, window, DETAIL_STEPS, true).await?;
-    let facts = by_service(facts(&session, &condition, "CAST(0 AS BIGINT)").await?);
-    let Some(service) = numbers.services(&facts).into_iter().find(|s| s.id == id) else {
-        return Err(QueryError::not_found(format!(
-            "service {:?} has no spans in the window",
-            id.chars().take(200).collect::<String>()
-        ))
-        .with_hint("widen the window with start and end; the id is namespace/name where a namespace is sent"));
+    let inside = condition(&session, window, filter).await?;
+    if let Some(found) = described(&session, &id, &inside, window).await? {
+        return Ok(found);
+    }
+    let namesakes = namesakes(&session, &id, &inside).await?;
+    if let [only] = namesakes.as_slice()
+        && let Some(found) = described(&session, only, &inside, window).await?
+    {
+        return Ok(found);
+    }
+    let hint = match namesakes.as_slice() {
+        [] => "widen the window with start and end; the id is namespace/name where a namespace is sent".to_owned(),
+        several => format!("services of that name are {}", several.join(", ")),
     };
+    let shown: String = id.chars().take(200).collect();
+    Err(QueryError::not_found(format!("service {shown:?} has no spans in the window")).with_hint(hint))
+}
+
+/// Services that are named when one of them is meant.
+const MAX_NAMESAKES: usize = 10;
+
+/// The ids of services of that name in any namespace.
+async fn namesakes(session: &Session, name: &str, inside: &str) -> Result<Vec<String>, QueryError> {
+    let query = format!(
+        "SELECT DISTINCT service_namespace FROM spans WHERE service_name = {} AND service_namespace <> '' AND {inside} \
+         ORDER BY 1 LIMIT {MAX_NAMESAKES}",
+        quote(name)
+    );
+    let mut found = Vec::new();
+    for batch in session.collect(&query).await?.0 {
+        let namespaces = Columns(&batch).text("service_namespace")?;
+        found.extend((0..batch.num_rows()).map(|i| service_id(name, namespaces.get(i))));
+    }
+    Ok(found)
+}
+
+/// The service with this id; `None` where it has no span.
+async fn described(
+    session: &Session,
+    id: &str,
+    inside: &str,
+    window: Window,
+) -> Result<Option<ServiceDetail>, QueryError> {
+    let condition = format!("{} AND {inside}", is_service(id));
+    let numbers = Numbers::of(session, &condition, window, DETAIL_STEPS, true).await?;
+    let facts = by_service(facts(session, &condition, "CAST(0 AS BIGINT)").await?);
+    let Some(service) = numbers.services(&facts).into_iter().find(|s| s.id == id) else { return Ok(None) };
     let (p50_over_time, p95_over_time) = numbers.latency_over_time();
-    let resource_attributes = resource(&session, &condition).await?;
+    let resource_attributes = resource(session, &condition).await?;
     let mut receipt = session.receipt();
     receipt.copies = numbers.spans.copies;
-    Ok(ServiceDetail {
+    Ok(Some(ServiceDetail {
         service,
         operations: numbers.operations(),
         resource_attributes,
@@ -119,7 +158,7 @@ async fn one(
         p50_over_time,
         p95_over_time,
         receipt,
-    })
+    }))
 }
 
 /// The condition that a row is of the service with this id. A name may hold a slash itself.

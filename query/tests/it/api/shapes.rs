@@ -167,13 +167,29 @@ async fn services_count_their_calls_and_take_a_slash_in_their_name() {
             all.services.iter().map(|s| (s.id.as_str(), s.spans, s.calls, s.errors)).collect();
         assert_eq!(lines, [("cart", 5, 2, 1), ("eu/shop", 3, 2, 0)], "{placement:?}");
         assert_eq!(all.services[1].calls_over_time.iter().sum::<u64>(), 2);
-        for path in ["services/eu/shop", "services/eu%2Fshop"] {
+        for path in ["services/eu/shop", "services/eu%2Fshop", "services/shop"] {
             let one: ServiceDetail = world.get(path, &window()).await;
             assert_eq!((one.service.name.as_str(), one.service.namespace.as_deref()), ("shop", Some("eu")));
             assert_eq!((one.service.versions, one.service.language.as_deref()), (vec!["v2".to_owned()], Some("rust")));
             let names: Vec<&str> = one.operations.iter().map(|o| o.name.as_str()).collect();
             assert_eq!(names, ["checkout", "home"]);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_found_without_its_namespace_unless_others_share_its_name() {
+    let lines = ["a r<- S eu/shop 10+5", "b r<- S us/shop 20+5", "c r<- S us/cart 30+5", "d r<- S pay 40+5"];
+    for placement in Placement::ALL {
+        let world = world(&[(Signal::Spans, vec![spans(&lines)])], placement, 3_600_000);
+        for (path, expected) in [("cart", "us/cart"), ("us/cart", "us/cart"), ("pay", "pay"), ("us/shop", "us/shop")] {
+            let one: ServiceDetail = world.get(&format!("services/{path}"), &window()).await;
+            assert_eq!((one.service.id.as_str(), one.service.spans), (expected, 1), "{path} in {placement:?}");
+        }
+        let (status, body) = world.ask("services/shop", &window()).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(body["error"]["hint"], "services of that name are eu/shop, us/shop");
+        assert_eq!(world.ask("services/eu/pay", &window()).await.0, StatusCode::NOT_FOUND);
     }
 }
 
