@@ -96,6 +96,9 @@ pub struct QueryConfig {
     pub trace_filter_cache_bytes: usize,
     /// Whether what was counted beforehand answers where it holds.
     pub rollups: bool,
+    /// About how many rows are read at first for an answer that is ordered by time and limited; more where they are too few.
+    /// 0 reads all of them at once.
+    pub first_slice_rows: usize,
     /// Partitions of a plan and threads of the engine.
     pub threads: usize,
 }
@@ -113,6 +116,7 @@ impl Default for QueryConfig {
             token_cache_bytes: 64 << 20,
             trace_filter_cache_bytes: 128 << 20,
             rollups: true,
+            first_slice_rows: 256 << 10,
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod logs;
 mod memory;
 pub mod metrics;
+mod newest;
 pub mod openapi;
 pub mod prepared;
 mod records;

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
-use crate::{QueryError, attributes, functions};
+use crate::{QueryError, attributes, functions, newest};
 
 /// The catalog's name in three-part table names; the schema is the default tenant's.
 const CATALOG: &str = "orrery";
@@ -20,7 +20,12 @@ const SCHEMA: &str = "main";
 
 /// A session's state: DataFusion's expressions, functions and rules, our own in front, and no file format, no table
 /// factory, no URL table.
-pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usize) -> SessionState {
+pub(crate) fn state(
+    runtime: Arc<RuntimeEnv>,
+    threads: usize,
+    memory_bytes: usize,
+    first_slice_rows: usize,
+) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads.max(1))
         .with_information_schema(true)
@@ -51,6 +56,7 @@ pub(crate) fn state(runtime: Arc<RuntimeEnv>, threads: usize, memory_bytes: usiz
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_function_list(SessionStateDefaults::default_table_functions())
         .with_analyzer_rules(attributes::analyzer_rules())
+        .with_physical_optimizer_rules(newest::optimizer_rules(first_slice_rows))
         .build()
 }
 

@@ -80,8 +80,9 @@ impl Session {
         let pool = QueryPool::new(config.query_memory_bytes, Arc::clone(&lane.budget));
         let runtime =
             RuntimeEnvBuilder::from_runtime_env(engine.shared()).with_memory_pool(Arc::new(pool)).build_arc()?;
-        let context =
-            SessionContext::new_with_state(sandbox::state(runtime, config.partitions, config.query_memory_bytes));
+        let state =
+            sandbox::state(runtime, config.partitions, config.query_memory_bytes, engine.config().first_slice_rows);
+        let context = SessionContext::new_with_state(state);
         let pruned = Arc::new(PrunedFiles::default());
         let known = Known { recent: lane.recent.clone(), ..engine.known().clone() };
         for name in TableName::ALL {
@@ -235,7 +236,7 @@ impl Session {
             rows_scanned: cost.rows,
             bytes_scanned: cost.bytes,
             files: cost.files,
-            files_pruned: self.inner.pruned.count(),
+            files_pruned: self.inner.pruned.count() + cost.files_unread,
             pruned: cost.pruned,
             ..Receipt::default()
         }

@@ -11,7 +11,7 @@ mod tokens;
 mod words;
 
 pub(crate) use keys::FileKeys;
-pub(crate) use prune::times;
+pub(crate) use prune::{times, times_compared};
 pub(crate) use receipt::{Cost, PrunedFiles};
 pub(crate) use recent::Recent;
 pub(crate) use tokens::TokenCache;

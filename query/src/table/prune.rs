@@ -130,14 +130,7 @@ fn compared(column: &str, op: Operator, value: &ScalarValue) -> Reach {
     match (column, op) {
         ("timestamp", _) => {
             let Some(ns) = nanoseconds(value) else { return Reach::ANY };
-            match op {
-                Operator::Eq => Reach::times(ns, ns),
-                Operator::Gt => Reach::times(ns.saturating_add(1), i64::MAX),
-                Operator::GtEq => Reach::times(ns, i64::MAX),
-                Operator::Lt => Reach::times(i64::MIN, ns.saturating_sub(1)),
-                Operator::LtEq => Reach::times(i64::MIN, ns),
-                _ => Reach::ANY,
-            }
+            times_compared(op, ns).map_or(Reach::ANY, |(min_ns, max_ns)| Reach::times(min_ns, max_ns))
         }
         ("trace_id" | "service_name", Operator::Eq) => {
             // Nothing equals NULL.
@@ -149,6 +142,18 @@ fn compared(column: &str, op: Operator, value: &ScalarValue) -> Reach {
             }
         }
         _ => Reach::ANY,
+    }
+}
+
+/// The first and the last time that compares so to another; `None` where that says nothing.
+pub(crate) const fn times_compared(op: Operator, ns: i64) -> Option<(i64, i64)> {
+    match op {
+        Operator::Eq => Some((ns, ns)),
+        Operator::Gt => Some((ns.saturating_add(1), i64::MAX)),
+        Operator::GtEq => Some((ns, i64::MAX)),
+        Operator::Lt => Some((i64::MIN, ns.saturating_sub(1))),
+        Operator::LtEq => Some((i64::MIN, ns)),
+        _ => None,
     }
 }
 

@@ -8,9 +8,11 @@ use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
+use object_store::path::Path;
 use orrery_api::Pruned;
 
 use super::tokens;
+use crate::newest::TimeSlicesExec;
 
 /// Files that a session's scans have left out when they were planned, by what ruled them out.
 #[derive(Debug, Default)]
@@ -75,6 +77,8 @@ pub(crate) struct Cost {
     /// Of files.
     pub bytes: u64,
     pub files: u64,
+    /// Files that were left unopened while the query ran.
+    pub files_unread: u64,
     pub pruned: Pruned,
 }
 
@@ -88,18 +92,17 @@ impl Cost {
     }
 
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+        if let Some(slices) = plan.downcast_ref::<TimeSlicesExec>() {
+            self.add_slices(slices);
+            return;
+        }
         if let Some(scan) = plan.downcast_ref::<DataSourceExec>() {
             if let Some(memory) = scan.data_source().downcast_ref::<MemorySourceConfig>() {
                 self.rows += memory.partitions().iter().flatten().map(|batch| batch.num_rows() as u64).sum::<u64>();
             } else if let Some(files) = scan.data_source().downcast_ref::<FileScanConfig>() {
-                // A large file is read in several parts.
-                let listed = files.file_groups.iter().flat_map(|group| group.files());
-                self.files += listed.map(|file| &file.object_meta.location).collect::<BTreeSet<_>>().len() as u64;
+                self.files += listed(files).len() as u64;
                 if let Some(metrics) = plan.metrics() {
-                    let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
-                    self.rows += metrics.output_rows().unwrap_or(0) as u64 + sum("pushdown_rows_pruned");
-                    self.bytes += sum("bytes_scanned");
-                    self.pruned.row_groups_by_limit += sum("row_groups_pruned_dynamic_filter");
+                    self.add_read(&metrics);
                     self.add_pruned(&metrics);
                 }
             }
@@ -109,7 +112,35 @@ impl Cost {
         }
     }
 
+    /// Scans of which a part was read, slice by slice: what a slice leaves out, another may have read.
+    fn add_slices(&mut self, slices: &TimeSlicesExec) {
+        let (files_read, memory_rows) = slices.read();
+        let mut files = BTreeSet::new();
+        for scan in slices.scans() {
+            let Some(source) = scan.downcast_ref::<DataSourceExec>() else { continue };
+            let (Some(config), Some(metrics)) = (source.data_source().downcast_ref(), scan.metrics()) else { continue };
+            files.extend(listed(config));
+            self.add_read(&metrics);
+            if slices.slices_read() == 1 {
+                self.add_pruned(&metrics);
+            }
+        }
+        self.rows += memory_rows;
+        self.files += files_read as u64;
+        let unread = (files.len() - files_read) as u64;
+        self.files_unread += unread;
+        self.pruned.files_by_statistics += unread;
+    }
+
+    fn add_read(&mut self, metrics: &MetricsSet) {
+        let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
+        self.rows += metrics.output_rows().unwrap_or(0) as u64 + sum("pushdown_rows_pruned");
+        self.bytes += sum("bytes_scanned");
+    }
+
     fn add_pruned(&mut self, metrics: &MetricsSet) {
+        let dynamic = metrics.sum_by_name("row_groups_pruned_dynamic_filter").map_or(0, |v| v.as_usize() as u64);
+        self.pruned.row_groups_by_limit += dynamic;
         for metric in metrics.iter() {
             let MetricValue::PruningMetrics { name, pruning_metrics } = metric.value() else { continue };
             let count = match &**name {
@@ -124,4 +155,9 @@ impl Cost {
             *count += pruning_metrics.pruned() as u64;
         }
     }
+}
+
+/// The files of a scan; a large one is read in several parts.
+fn listed(files: &FileScanConfig) -> BTreeSet<&Path> {
+    files.file_groups.iter().flat_map(|group| group.files()).map(|file| &file.object_meta.location).collect()
 }

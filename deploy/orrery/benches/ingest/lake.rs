@@ -74,7 +74,10 @@ fn ask(server: &Server, shape: Shape, window: &str, traces: &[String]) {
     let absent = |i: usize| format!("{:032x}", (0xabcd_ef01_u128 << 96) | (i as u128 + 1));
     print("trace by ID, absent", (0..LOOKUPS).map(|i| time(|| missing(server, &absent(i)))).collect());
     let conditions: &[(&str, &str)] = match shape {
-        Shape::A => &[("one of 97 keys, one of 1,000 values", "attributes['attr_42'] = 'value-7'")],
+        Shape::A => &[
+            ("one of 97 keys, one of 1,000 values", "attributes['attr_42'] = 'value-7'"),
+            ("one of 97 keys, a value nobody sent", "attributes['attr_42'] = 'nobody'"),
+        ],
         Shape::B => &[
             ("http.route, a column", "attributes['http.route'] = '/api/pay'"),
             ("db.collection.name, in the map", "attributes['db.collection.name'] = 'orders'"),

@@ -6,6 +6,7 @@ mod files;
 mod golden;
 mod learned;
 mod limits;
+mod newest;
 mod parameters;
 mod recent;
 mod sandbox;
