@@ -99,6 +99,9 @@ pub struct QueryConfig {
     /// About how many rows are read at first for an answer that is ordered by time and limited; more where they are too few.
     /// 0 reads all of them at once.
     pub first_slice_rows: usize,
+    /// Spans that the graph and the services hold at once; of more they count a part of the traces at a time. `None` is as
+    /// many as the query's memory has room for.
+    pub spans_at_once: Option<usize>,
     /// Partitions of a plan and threads of the engine.
     pub threads: usize,
 }
@@ -117,6 +120,7 @@ impl Default for QueryConfig {
             trace_filter_cache_bytes: 128 << 20,
             rollups: true,
             first_slice_rows: 256 << 10,
+            spans_at_once: None,
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
     }

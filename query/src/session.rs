@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{DiskManager, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt};
 use orrery_api::Receipt;
@@ -50,6 +51,8 @@ struct Inner {
     rollups: Option<Arc<Rollups>>,
     /// The plans that were run, for the receipt.
     plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
+    /// See [`QueryConfig::spans_at_once`](crate::QueryConfig::spans_at_once).
+    spans_at_once: Option<usize>,
     started: Instant,
     deadline: Duration,
     runtime: Handle,
@@ -98,6 +101,7 @@ impl Session {
             known,
             rollups: engine.rollups().cloned(),
             plans: Mutex::default(),
+            spans_at_once: engine.config().spans_at_once,
             started,
             deadline: config.deadline,
             runtime: engine.handle(),
@@ -125,6 +129,7 @@ impl Session {
                 known: inner.known.clone(),
                 rollups: inner.rollups.clone(),
                 plans: Mutex::default(),
+                spans_at_once: inner.spans_at_once,
                 started: Instant::now(),
                 deadline: inner.deadline,
                 runtime: inner.runtime.clone(),
@@ -149,6 +154,18 @@ impl Session {
 
     pub(crate) fn trace_filters(&self) -> &TraceFilters {
         &self.inner.known.trace_filters
+    }
+
+    pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
+        self.inner.task.memory_pool()
+    }
+
+    pub(crate) fn disk_manager(&self) -> Arc<DiskManager> {
+        Arc::clone(&self.inner.task.runtime_env().disk_manager)
+    }
+
+    pub(crate) fn spans_at_once(&self) -> Option<usize> {
+        self.inner.spans_at_once
     }
 
     /// The DataFusion context, for plans made without SQL; run them with [`Session::run`], which applies the deadline.
@@ -242,29 +259,65 @@ impl Session {
         }
     }
 
-    async fn start(&self, bound: Bound) -> Result<SqlStream, QueryError> {
-        let state = Arc::clone(&self.inner.state);
-        let planning = async move {
-            let plan = if bound.is_optimized { bound.plan } else { state.optimize(&bound.plan)? };
-            cooperative(state.query_planner().create_physical_plan(&plan, &*state).await?)
+    /// Like [`Session::sql`], with each of the plan's partitions read on its own: every one has a function of its own, and
+    /// what that makes of the partition's batches comes in no order.
+    pub(crate) async fn sql_mapped<T, F>(
+        &self,
+        query: &str,
+        mut mapping: impl FnMut() -> F,
+    ) -> Result<SqlStream<T>, QueryError>
+    where
+        T: Send + 'static,
+        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
+    {
+        let (state, query) = (Arc::clone(&self.inner.state), query.to_owned());
+        let plan = self.within_deadline(async move { sandbox::plan(&state, &query).await }).await?;
+        let physical = self.physical(Bound { plan, is_optimized: false }).await?;
+        let streams = {
+            let _guard = self.inner.runtime.enter();
+            execute_stream_partitioned(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
-        let physical = self.within_deadline(planning).await?;
+        self.inner.plans.lock().push(Arc::clone(&physical));
+        let with_mapping = streams.into_iter().map(|stream| (stream, mapping())).collect();
+        Ok(self.stream(physical.schema(), with_mapping))
+    }
+
+    async fn start(&self, bound: Bound) -> Result<SqlStream, QueryError> {
+        let physical = self.physical(bound).await?;
         let stream = {
             let _guard = self.inner.runtime.enter();
             execute_stream(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
         self.inner.plans.lock().push(Arc::clone(&physical));
-        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-        let schema = stream.schema();
-        let task = self.inner.runtime.spawn(forward(stream, sender));
-        Ok(SqlStream {
+        Ok(self.stream(stream.schema(), vec![(stream, Ok)]))
+    }
+
+    async fn physical(&self, bound: Bound) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let state = Arc::clone(&self.inner.state);
+        let planning = async move {
+            let plan = if bound.is_optimized { bound.plan } else { state.optimize(&bound.plan)? };
+            cooperative(state.query_planner().create_physical_plan(&plan, &*state).await?)
+        };
+        self.within_deadline(planning).await
+    }
+
+    /// Reads streams, each in a task of its own.
+    fn stream<T, F>(&self, schema: SchemaRef, streams: Vec<(SendableRecordBatchStream, F)>) -> SqlStream<T>
+    where
+        T: Send + 'static,
+        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD * streams.len().max(1));
+        let read =
+            |(stream, map)| AbortOnDropHandle::new(self.inner.runtime.spawn(forward(stream, map, sender.clone())));
+        SqlStream {
             schema,
             receiver,
             deadline: Box::pin(tokio::time::sleep(self.remaining())),
             ended: false,
-            _task: AbortOnDropHandle::new(task),
+            tasks: streams.into_iter().map(read).collect(),
             session: self.clone(),
-        })
+        }
     }
 
     fn remaining(&self) -> Duration {
@@ -302,24 +355,26 @@ fn cooperative(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Q
     Ok(wrapped.data)
 }
 
-async fn forward(
-    mut stream: datafusion::execution::SendableRecordBatchStream,
-    sender: mpsc::Sender<Result<RecordBatch, QueryError>>,
+async fn forward<T>(
+    mut stream: SendableRecordBatchStream,
+    mut map: impl FnMut(RecordBatch) -> Result<T, QueryError>,
+    sender: mpsc::Sender<Result<T, QueryError>>,
 ) {
     while let Some(batch) = stream.next().await {
-        if sender.send(batch.map_err(QueryError::from)).await.is_err() {
+        if sender.send(batch.map_err(QueryError::from).and_then(&mut map)).await.is_err() {
             return;
         }
     }
 }
 
-/// The rows of one statement as they come. Dropping it stops the work; after an error it ends.
-pub struct SqlStream {
+/// The rows of one statement as they come, or what is made of them. Dropping it stops the work; after an error it ends.
+pub struct SqlStream<T = RecordBatch> {
     schema: SchemaRef,
-    receiver: mpsc::Receiver<Result<RecordBatch, QueryError>>,
+    receiver: mpsc::Receiver<Result<T, QueryError>>,
     deadline: Pin<Box<tokio::time::Sleep>>,
     ended: bool,
-    _task: AbortOnDropHandle<()>,
+    /// Those that are not known to be done.
+    tasks: Vec<AbortOnDropHandle<()>>,
     session: Session,
 }
 
@@ -343,8 +398,8 @@ impl SqlStream {
     }
 }
 
-impl Stream for SqlStream {
-    type Item = Result<RecordBatch, QueryError>;
+impl<T> Stream for SqlStream<T> {
+    type Item = Result<T, QueryError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
@@ -354,7 +409,15 @@ impl Stream for SqlStream {
             self.ended = true;
             return Poll::Ready(Some(Err(self.session.overdue())));
         }
-        let next = std::task::ready!(self.receiver.poll_recv(cx));
+        let mut next = std::task::ready!(self.receiver.poll_recv(cx));
+        // Rows that a panic took with it are missing, and nothing else says so.
+        while next.is_none()
+            && let Some(task) = self.tasks.last_mut()
+        {
+            let done = std::task::ready!(Pin::new(task).poll(cx));
+            self.tasks.pop();
+            next = done.err().map(|panic| Err(QueryError::internal(panic)));
+        }
         self.ended = !matches!(next, Some(Ok(_)));
         Poll::Ready(next)
     }

@@ -3,7 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 use orrery_api::{Edge, EdgeKind, Node, NodeKind};
 
-use super::classify::{Class, EdgeKey, Flow, NodeKey, resolve};
+use super::classify::{EdgeKey, Flow, NodeKey, resolve};
 use super::known::Known;
 use super::prepare::Prepared;
 use super::totals::{Call, Totals};
@@ -22,7 +22,7 @@ pub struct Aggregated {
     pub pending: u64,
 }
 
-/// The graph while it is added up, from spans and from what was counted beforehand.
+/// The graph while it is added up.
 #[derive(Default)]
 pub struct Aggregate {
     edges: HashMap<EdgeKey, Counted>,
@@ -40,28 +40,8 @@ struct Counted {
 }
 
 impl Aggregate {
-    /// Counts every span that the request takes in.
-    pub fn add_spans(&mut self, prepared: &Prepared) {
-        let (spans, classifier) = (&prepared.spans, prepared.classifier());
-        for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
-            if !prepared.lineage.is_root(i) {
-                self.add_children(1, u64::from(prepared.lineage.is_missing(i)));
-            }
-            self.services.insert(spans.service[i]);
-            match classifier.classify(i, &prepared.known) {
-                Class::Pending => self.pending += 1,
-                Class::Uncounted => {}
-                Class::Counted { edge, client, unpaired } => {
-                    let counted = self.edges.entry(edge).or_default();
-                    counted.totals.add(call(prepared, i, client));
-                    counted.unpaired += u64::from(unpaired);
-                }
-            }
-        }
-    }
-
-    /// Adds the calls of a flow that were counted beforehand. A [`Flow::Peer`]'s have no client's latency; where the peer is
-    /// a known service, the calls' own is that.
+    /// Adds the calls of a flow. A [`Flow::Peer`]'s have no client's latency; where the peer is a known service, the calls'
+    /// own is that.
     pub fn add_flow(&mut self, flow: Flow, totals: &Totals, known: &Known, symbols: &Symbols) {
         let Some((edge, unpaired)) = resolve(flow, known, symbols) else { return };
         let counted = self.edges.entry(edge).or_default();
@@ -80,6 +60,10 @@ impl Aggregate {
     pub fn add_children(&mut self, children: u64, missing: u64) {
         self.children += children;
         self.parents_seen += children - missing;
+    }
+
+    pub fn add_pending(&mut self, pending: u64) {
+        self.pending += pending;
     }
 
     pub fn finish(self, symbols: &Symbols) -> Aggregated {

@@ -54,21 +54,6 @@ pub enum Flow {
     Caller(Caller),
 }
 
-/// What one span is to the graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Counted {
-        edge: EdgeKey,
-        /// The CLIENT span on the caller's side of a call.
-        client: Option<usize>,
-        /// The peer is a known service that sent no span of its own.
-        unpaired: bool,
-    },
-    /// A CLIENT whose answer may still come.
-    Pending,
-    Uncounted,
-}
-
 /// What services are known decides where some flows go: the edge, and whether it is a call without an answer. `None`
 /// where nothing names the peer.
 pub fn resolve(flow: Flow, known: &Known, symbols: &Symbols) -> Option<(EdgeKey, bool)> {
@@ -103,10 +88,10 @@ pub struct Classifier<'a> {
     spans: &'a SpanSet,
     lineage: &'a Lineage,
     now_ns: i64,
-    /// Whether a child is in another service, or is a SERVER under this CLIENT.
-    answered: Vec<bool>,
+    /// Of each span, whether a child is in another service, or is a SERVER under this CLIENT.
+    answered: &'a [bool],
     /// `create` beside its `send`, `receive` beside its `process`.
-    beside: HashSet<u32>,
+    beside: &'a HashSet<u32>,
 }
 
 /// A span's flow, and the CLIENT on the caller's side of a call.
@@ -118,23 +103,14 @@ pub enum Found {
 }
 
 impl<'a> Classifier<'a> {
-    pub fn new(spans: &'a SpanSet, lineage: &'a Lineage, now_ns: i64) -> Self {
-        let answered = answered(spans, lineage);
-        Self { spans, lineage, now_ns, answered, beside: beside(spans, lineage) }
-    }
-
-    pub fn classify(&self, i: usize, known: &Known) -> Class {
-        match self.flow(i) {
-            Found::Flow(flow, client) => match resolve(flow, known, &self.spans.symbols) {
-                // Of a call without an answer the CLIENT is the counted span itself.
-                Some((edge, unpaired)) => {
-                    Class::Counted { edge, client: if unpaired { Some(i) } else { client }, unpaired }
-                }
-                None => Class::Uncounted,
-            },
-            Found::Pending => Class::Pending,
-            Found::Nothing => Class::Uncounted,
-        }
+    pub const fn new(
+        spans: &'a SpanSet,
+        lineage: &'a Lineage,
+        answered: &'a [bool],
+        beside: &'a HashSet<u32>,
+        now_ns: i64,
+    ) -> Self {
+        Self { spans, lineage, now_ns, answered, beside }
     }
 
     pub fn flow(&self, i: usize) -> Found {
@@ -196,7 +172,7 @@ impl<'a> Classifier<'a> {
         let own = s.semantics(i);
         let (mut system, mut destination) = (own.messaging_system, own.destination);
         if destination == 0 {
-            let linked = s.links(i).iter().filter_map(|l| s.find(l.trace, l.span));
+            let linked = s.links(i).iter().flat_map(|link| s.find(*link));
             for other in self.lineage.parent(i).into_iter().chain(linked) {
                 let other = s.semantics(other);
                 if other.destination != 0 {
@@ -252,13 +228,23 @@ pub fn messaging_role(s: &SpanSet, i: usize) -> Option<Role> {
     }
 }
 
+/// Whether a span is one that another may be counted for: [`beside`] it.
+pub fn is_minor(s: &SpanSet, i: usize) -> bool {
+    matches!(s.semantics(i).operation, Operation::Create | Operation::Receive)
+}
+
+/// Whether a span is one that others may be beside.
+pub fn is_major(s: &SpanSet, i: usize) -> bool {
+    matches!(s.semantics(i).operation, Operation::Send | Operation::Process)
+}
+
 /// Siblings of one destination in one service: (trace, parent id, service, destination).
 type SiblingKey = (u32, u64, Symbol, Symbol);
 
 /// The `create` spans beside their `send`, and the `receive` spans beside their `process`: one is the parent of the
 /// other, links to it, is its sibling for the same destination, or links to the same message; and they start within
 /// [`REACH_NS`] of one another.
-fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
+pub fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
     let with =
         |wanted: Operation| (0..s.len()).filter(move |&i| s.semantics(i).operation == wanted).collect::<Vec<usize>>();
     let near = |a: usize, b: usize| is_near(s.start_ns[a], s.start_ns[b], REACH_NS);
@@ -272,7 +258,7 @@ fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
         let sibling = |i: usize| -> Option<SiblingKey> {
             (s.parent[i] != 0).then(|| (s.trace[i], s.parent[i], s.service[i], s.semantics(i).destination))
         };
-        let is_minor =
+        let is_minor_of =
             |i: usize, of: usize| s.semantics(i).operation == minor && s.service[i] == s.service[of] && near(i, of);
         let mut siblings: HashMap<SiblingKey, Vec<usize>> = HashMap::new();
         let mut messages: HashMap<(Symbol, LinkTarget), Vec<usize>> = HashMap::new();
@@ -280,14 +266,12 @@ fn beside(s: &SpanSet, lineage: &Lineage) -> HashSet<u32> {
             if let Some(key) = sibling(m) {
                 siblings.entry(key).or_default().push(m);
             }
-            if let Some(parent) = lineage.parent(m).filter(|&p| is_minor(p, m)) {
+            if let Some(parent) = lineage.parent(m).filter(|&p| is_minor_of(p, m)) {
                 found.insert(parent as u32);
             }
             for link in s.links(m) {
                 messages.entry((s.service[m], *link)).or_default().push(m);
-                if let Some(linked) = s.find(link.trace, link.span).filter(|&l| is_minor(l, m)) {
-                    found.insert(linked as u32);
-                }
+                found.extend(s.find(*link).filter(|&l| is_minor_of(l, m)).map(|l| l as u32));
             }
         }
         let any_near =

@@ -16,21 +16,24 @@ pub struct Known {
 }
 
 impl Known {
-    /// The services of the window's spans, and what its SERVER spans call their own address.
-    pub fn of(spans: &SpanSet, window: Window) -> Self {
-        let mut known = Self::default();
+    /// Adds the services of the window's spans, and what its SERVER spans call their own address.
+    pub fn add_spans(&mut self, spans: &SpanSet, window: Window) {
         let mut pairs: HashSet<(Symbol, Symbol)> = HashSet::new();
+        let mut last = None;
         for i in (0..spans.len()).filter(|&i| window.holds(spans.start_ns[i])) {
             let address = if spans.kind[i] == Kind::Server { spans.semantics(i).server_address } else { 0 };
-            pairs.insert((spans.service[i], address));
-        }
-        for (service, address) in pairs {
-            known.add_service(&spans.symbols, service);
-            if address != 0 {
-                known.add_address(spans.symbols.text(address), service);
+            let pair = (spans.service[i], address);
+            // Files are sorted by service.
+            if last.replace(pair) != Some(pair) {
+                pairs.insert(pair);
             }
         }
-        known
+        for (service, address) in pairs {
+            self.add_service(spans.symbols(), service);
+            if address != 0 {
+                self.add_address(spans.symbols().text(address), service);
+            }
+        }
     }
 
     pub fn add_service(&mut self, symbols: &Symbols, service: Symbol) {

@@ -5,7 +5,7 @@ use hashbrown::HashSet;
 
 use super::classify::{Caller, Flow, Peer};
 use super::known::names_of;
-use super::prepare::Prepared;
+use super::prepare::Whole;
 use crate::columns::Columns;
 use crate::spans::Symbol;
 use crate::spans::node::service_id;
@@ -23,19 +23,19 @@ pub struct Strangers(HashSet<Symbol>);
 
 impl Strangers {
     /// Takes in what a flow names.
-    pub fn add(&mut self, flow: Flow, prepared: &Prepared) {
+    pub fn add(&mut self, flow: Flow, whole: &Whole) {
         let (service, named): (Symbol, &[Symbol]) = match &flow {
             Flow::Edge(_) => return,
             Flow::Peer(Peer { service, named }) => (*service, named),
             Flow::Caller(Caller { service, named }) => (*service, named),
         };
-        let symbols = &prepared.spans.symbols;
-        let unknown = |n: &Symbol| *n != 0 && prepared.known.resolve(symbols, *n, service).is_none();
+        let symbols = &whole.words.symbols;
+        let unknown = |n: &Symbol| *n != 0 && whole.known.resolve(symbols, *n, service).is_none();
         self.0.extend(named.iter().copied().filter(unknown));
     }
 
-    fn texts(&self, prepared: &Prepared) -> Vec<String> {
-        let mut texts: Vec<String> = self.0.iter().map(|s| prepared.spans.symbols.text(*s).to_owned()).collect();
+    fn texts(&self, whole: &Whole) -> Vec<String> {
+        let mut texts: Vec<String> = self.0.iter().map(|s| whole.words.symbols.text(*s).to_owned()).collect();
         texts.sort_unstable();
         texts.truncate(MAX_PEERS);
         texts
@@ -71,28 +71,28 @@ pub fn known_window(window: Window) -> Window {
 }
 
 /// Makes the services known that the strangers' names mean; `None` where there are no strangers.
-pub fn sought(strangers: &Strangers, prepared: &Prepared) -> Option<Sought> {
-    let texts = strangers.texts(prepared);
+pub fn sought(strangers: &Strangers, whole: &Whole) -> Option<Sought> {
+    let texts = strangers.texts(whole);
     (!texts.is_empty()).then(|| Sought::of(&texts))
 }
 
 /// Adds a service that was heard of, with the address that it sent as its own, if what is sought is one of them.
-pub fn add(prepared: &mut Prepared, sought: &Sought, name: &str, namespace: &str, address: Option<&str>) {
+pub fn add(whole: &mut Whole, sought: &Sought, name: &str, namespace: &str, address: Option<&str>) {
     let address = address.filter(|a| sought.addresses.contains(*a));
     if address.is_none() && !sought.names.contains(name) {
         return;
     }
-    let service = prepared.spans.symbols.intern(&service_id(name, Some(namespace)));
-    prepared.known.add_service(&prepared.spans.symbols, service);
+    let service = whole.words.symbols.intern(&service_id(name, Some(namespace)));
+    whole.known.add_service(&whole.words.symbols, service);
     if let Some(address) = address {
-        prepared.known.add_address(address, service);
+        whole.known.add_address(address, service);
     }
 }
 
 /// Asks the spans of some stretches of time.
 pub async fn learn(
     session: &Session,
-    prepared: &mut Prepared,
+    whole: &mut Whole,
     sought: &Sought,
     stretches: &[Window],
 ) -> Result<(), QueryError> {
@@ -122,7 +122,7 @@ pub async fn learn(
             let (name, namespace, address) =
                 (batch.text("service_name")?, batch.text("service_namespace")?, batch.text("address")?);
             for row in 0..batch.0.num_rows() {
-                add(prepared, sought, name.or_empty(row), namespace.or_empty(row), address.get(row));
+                add(whole, sought, name.or_empty(row), namespace.or_empty(row), address.get(row));
             }
         }
     }

@@ -4,12 +4,14 @@
 pub(crate) mod aggregate;
 pub(crate) mod classify;
 pub(crate) mod counted;
+mod far;
 pub(crate) mod known;
 mod layout;
 mod learn;
 pub(crate) mod prepare;
 pub(crate) mod scope;
 mod spans;
+pub(crate) mod sums;
 pub(crate) mod totals;
 
 pub use spans::edge_spans;
@@ -22,6 +24,7 @@ use orrery_api::ServiceGraph;
 use orrery_model::Identity;
 
 use self::counted::Counted;
+use self::sums::Flows;
 use crate::asked::Asked;
 use crate::http::Caller;
 use crate::{Engine, QueryError, Window};
@@ -53,8 +56,9 @@ async fn graph(
     rollups: bool,
 ) -> Result<ServiceGraph, QueryError> {
     let session = engine.session(identity).await?;
-    let counted = Counted::of(&session, window, filter, rollups, engine.clock().now_ns()).await?;
-    let mut found = counted.aggregate().finish(&counted.prepared.spans.symbols);
+    let now_ns = engine.clock().now_ns();
+    let counted = Counted::of(&session, window, filter, rollups, now_ns, Flows::default()).await?;
+    let mut found = counted.aggregate().finish(&counted.whole.words.symbols);
     let mut receipt = session.receipt();
     receipt.copies = counted.copies();
     receipt.minutes = Some(counted.minutes());

@@ -1,30 +1,42 @@
-//! Reads what the graph's rules need: the spans that are counted and all around them, and further away the parents,
-//! children and linked spans that decide how those count. What is read beyond need changes no answer. Decides nothing
-//! itself.
+//! Reads what the graph's rules need: the spans that are counted and all around them, and further away what decides how
+//! those count; all at once, or a part of the traces at a time where they are too many. What is counted of the parts adds
+//! up to what would be counted of all. Decides nothing itself.
+
+use std::ops::Range;
 
 use hashbrown::HashSet;
 use orrery_model::Signal;
 
-use super::classify::{Classifier, answered, messaging_role};
+use super::classify::{Classifier, answered, beside, is_major, is_minor};
+use super::far::Far;
 use super::known::Known;
 use super::scope::Scope;
-use crate::spans::lineage::REACH_NS;
-use crate::spans::load::{Want, in_traces, load, load_more};
-use crate::spans::{Kind, Lineage, LinkTarget, SpanSet, Symbol};
-use crate::time::timestamp_sql;
-use crate::{QueryError, Session, Window};
+use crate::spans::gather::{Gathered, Held, Room, empty, expected, gather, take_down};
+use crate::spans::load::{Selection, Want, regain, settle, share};
+use crate::spans::shelves::{SHELVES, Shelves, shelf_of};
+use crate::spans::{Lineage, LinkTarget, NewSpan, SpanSet, Vocabulary};
+use crate::{QueryError, Session};
 
-/// All that classifying the counted spans takes, but for what is known of services elsewhere.
+/// All that classifying counted spans takes, but for what is known of services: of all traces, or of a part of them.
 pub struct Prepared {
     pub spans: SpanSet,
     pub lineage: Lineage,
-    pub known: Known,
+    /// Of each span, whether a child is its answer.
+    pub answered: Vec<bool>,
+    /// See [`beside`].
+    beside: HashSet<u32>,
     now_ns: i64,
 }
 
 impl Prepared {
+    fn of(spans: SpanSet, now_ns: i64) -> Self {
+        let lineage = spans.lineage();
+        let answered = answered(&spans, &lineage);
+        Self { beside: beside(&spans, &lineage), spans, lineage, answered, now_ns }
+    }
+
     pub fn classifier(&self) -> Classifier<'_> {
-        Classifier::new(&self.spans, &self.lineage, self.now_ns)
+        Classifier::new(&self.spans, &self.lineage, &self.answered, &self.beside, self.now_ns)
     }
 }
 
@@ -39,115 +51,228 @@ pub enum Reading {
     Services,
 }
 
-/// Reads the spans of a scope.
+/// What the parts have in common when all are counted.
+#[derive(Default)]
+pub struct Whole {
+    pub words: Vocabulary,
+    /// The services of the window's spans.
+    pub known: Known,
+    /// Copies left out of those that window and filter take in.
+    pub copies: u64,
+}
+
+/// Reads the spans of a scope, and gives them to `count`: each counted span is in one part, with all that decides how it
+/// counts.
 pub async fn prepare(
     session: &Session,
     scope: &Scope,
     filter: Option<&str>,
     reading: Reading,
     now_ns: i64,
-) -> Result<Prepared, QueryError> {
+    mut count: impl FnMut(&Prepared) + Send,
+) -> Result<Whole, QueryError> {
+    if scope.is_empty() {
+        return Ok(Whole::default());
+    }
     let want = Want { semantics: reading != Reading::Services, names: reading == Reading::GraphAndNames };
     let counted = match filter {
         Some(text) => format!("{} AND {}", scope.counted_sql(), session.filter(Signal::Spans, text).await?.sql()),
         None => scope.counted_sql(),
     };
-    let mut spans = SpanSet::default();
-    if scope.is_empty() {
-        let lineage = spans.lineage();
-        return Ok(Prepared { spans, lineage, known: Known::default(), now_ns });
+    let condition = scope.read_sql();
+    let asked = Selection { condition: &condition, counted: &counted, want };
+    let (room, held) = (Room::of(session), Held::of(session));
+    let mut preparing = Preparing { session, scope, asked, reading, now_ns, room, held, whole: Whole::default() };
+    let expected = expected(session, &scope.around());
+    match gather(session, asked, expected, room, &preparing.held).await? {
+        Gathered::All(spans) => preparing.all(spans, &mut count).await?,
+        Gathered::Parts(shelves, words) => preparing.parts(&shelves, words, &mut count).await?,
     }
-    let (read, part) = (scope.read_sql(), scope.with_part_sql());
-    load(session, &mut spans, &format!("{read} AND {part}"), &counted, want).await?;
-    let mut lineage = spans.lineage();
-    let far = match reading {
-        Reading::Services => Far::parents_of_entering(&spans, &lineage, scope),
-        Reading::Graph | Reading::GraphAndNames => Far::of(&spans, &lineage, scope),
-    };
-    for (traces, when) in far.sought() {
-        let those = in_traces(traces, &format!("{read} AND {part}"));
-        load_more(session, &mut spans, &format!("{when} AND NOT {read} AND {those}"), "false", want).await?;
-    }
-    if !far.is_empty() {
-        lineage = spans.lineage();
-    }
-    let known = Known::of(&spans, scope.window);
-    Ok(Prepared { spans, lineage, known, now_ns })
+    Ok(preparing.whole)
 }
 
-/// The traces of which spans that were not read may change how a counted span counts.
-#[derive(Default)]
-struct Far {
-    /// Parents that are not there, or of which another of the same id may lie before what was read.
-    before: HashSet<u128>,
-    before_ns: i64,
-    /// CLIENTs that may be answered after what was read.
-    after: HashSet<u128>,
-    after_ns: i64,
-    /// Spans that name the destination of a message; at any time.
-    linked: HashSet<u128>,
+struct Preparing<'a> {
+    session: &'a Session,
+    scope: &'a Scope,
+    asked: Selection<'a>,
+    reading: Reading,
+    now_ns: i64,
+    room: Room,
+    held: Held,
+    whole: Whole,
 }
 
-impl Far {
-    fn of(spans: &SpanSet, lineage: &Lineage, scope: &Scope) -> Self {
-        let answered = answered(spans, lineage);
-        let mut far = Self { before_ns: i64::MIN, after_ns: i64::MAX, ..Self::default() };
-        let around = scope.around();
-        for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
-            let read = scope.read_within(&around, spans.start_ns[i]);
-            far.add_parent(spans, lineage, i, read);
-            let may_be_answered = spans.end_ns(i).saturating_add(REACH_NS) >= read.end_ns;
-            if spans.kind[i] == Kind::Client && !answered[i] && may_be_answered {
-                far.after.insert(spans.trace_id(i));
-                far.after_ns = far.after_ns.min(read.end_ns);
+impl Preparing<'_> {
+    async fn all(&mut self, mut spans: SpanSet, count: &mut (impl FnMut(&Prepared) + Send)) -> Result<(), QueryError> {
+        settle(self.session, &mut spans, self.asked).await?;
+        let mut prepared = Prepared::of(spans, self.now_ns);
+        let mut far = Far::default();
+        if self.ask(&mut far, &prepared) {
+            let near = prepared.spans.len();
+            let spans = &mut prepared.spans;
+            let vocabulary = share(&mut spans.words);
+            let Selection { condition, want, .. } = self.asked;
+            far.read(self.session, &vocabulary, condition, want, |span, links| {
+                spans.push(span, links);
+                Ok(())
+            })
+            .await?;
+            spans.words = regain(&vocabulary);
+            if spans.len() > near {
+                self.held.resize(spans.bytes())?;
+                prepared = Prepared::of(prepared.spans, self.now_ns);
             }
-            far.linked.extend(absent_destinations(spans, i).map(|l| l.trace));
         }
-        far
+        self.whole.known.add_spans(&prepared.spans, self.scope.window);
+        self.whole.words = self.count(prepared, count);
+        Ok(())
     }
 
-    /// Of services that serve nothing: which of their spans are calls depends on the parents alone.
-    fn parents_of_entering(spans: &SpanSet, lineage: &Lineage, scope: &Scope) -> Self {
-        let is_served = |i: usize| matches!(spans.kind[i], Kind::Server | Kind::Consumer);
-        let counted = || (0..spans.len()).filter(|&i| spans.counted[i]);
-        let serving: HashSet<Symbol> = counted().filter(|&i| is_served(i)).map(|i| spans.service[i]).collect();
-        let mut far = Self { before_ns: i64::MIN, after_ns: i64::MAX, ..Self::default() };
-        let around = scope.around();
-        for i in counted().filter(|&i| !serving.contains(&spans.service[i])) {
-            far.add_parent(spans, lineage, i, scope.read_within(&around, spans.start_ns[i]));
+    /// Counts each part that nothing outside of it decides, then those of which something outside does, when it is known
+    /// what that is.
+    async fn parts(
+        &mut self,
+        shelves: &Shelves,
+        mut words: Vocabulary,
+        count: &mut (impl FnMut(&Prepared) + Send),
+    ) -> Result<(), QueryError> {
+        let mut outside = Outside::new(self)?;
+        let mut left = Vec::new();
+        for part in shelves.parts(self.room.spans_of_part) {
+            let spans = self.take_down(shelves, &part, words).await?;
+            self.whole.known.add_spans(&spans, self.scope.window);
+            let prepared = Prepared::of(spans, self.now_ns);
+            outside.add_senders(&prepared.spans)?;
+            let minors = minors(&prepared.spans).next().is_some();
+            if self.ask(&mut outside.far, &prepared) || minors {
+                words = prepared.spans.words;
+                left.push(part);
+            } else {
+                words = self.count(prepared, count);
+            }
+            outside.held.resize(outside.far.bytes())?;
         }
-        far
+        if !left.is_empty() {
+            words = outside.read(self, shelves, words).await?;
+        }
+        for part in left {
+            let mut spans = self.take_down(shelves, &part, words).await?;
+            outside.add_to(&mut spans, &part)?;
+            self.whole.known.add_spans(&spans, self.scope.window);
+            words = self.count(Prepared::of(spans, self.now_ns), count);
+        }
+        self.whole.words = words;
+        Ok(())
     }
 
-    /// The parent that is missing, or so far away that another one of its id may lie beyond what was read.
-    fn add_parent(&mut self, spans: &SpanSet, lineage: &Lineage, i: usize, read: Window) {
-        let is_far = match lineage.parent(i) {
-            Some(parent) => spans.start_ns[parent] < read.start_ns.saturating_add(REACH_NS),
-            None => lineage.is_missing(i),
-        };
-        if is_far {
-            self.before.insert(spans.trace_id(i));
-            self.before_ns = self.before_ns.max(read.start_ns);
+    async fn take_down(
+        &self,
+        shelves: &Shelves,
+        part: &Range<usize>,
+        words: Vocabulary,
+    ) -> Result<SpanSet, QueryError> {
+        let mut spans = take_down(shelves, part.clone(), words, &self.held, self.room)?;
+        settle(self.session, &mut spans, self.asked).await?;
+        Ok(spans)
+    }
+
+    fn ask(&self, far: &mut Far, prepared: &Prepared) -> bool {
+        match self.reading {
+            Reading::Services => far.add_parents_of_entering(prepared, self.scope),
+            Reading::Graph | Reading::GraphAndNames => far.add(prepared, self.scope),
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.after.is_empty() && self.linked.is_empty()
-    }
-
-    /// The traces with the condition of when their spans are looked for.
-    fn sought(&self) -> impl Iterator<Item = (&HashSet<u128>, String)> {
-        let before = format!("timestamp < {}", timestamp_sql(self.before_ns));
-        let after = format!("timestamp >= {}", timestamp_sql(self.after_ns));
-        [(&self.before, before), (&self.after, after), (&self.linked, "true".to_owned())]
-            .into_iter()
-            .filter(|(traces, _)| !traces.is_empty())
+    fn count(&mut self, prepared: Prepared, count: &mut impl FnMut(&Prepared)) -> Vocabulary {
+        count(&prepared);
+        self.whole.copies += prepared.spans.copies;
+        prepared.spans.words
     }
 }
 
-/// Links of a messaging span that names no destination, to spans that are not here.
-pub fn absent_destinations(spans: &SpanSet, i: usize) -> impl Iterator<Item = &LinkTarget> {
-    let asks = spans.semantics(i).destination == 0 && messaging_role(spans, i).is_some();
-    let links = if asks { spans.links(i) } else { &[] };
-    links.iter().filter(|l| spans.find(l.trace, l.span).is_none())
+/// What decides how the spans of a part count, and is not in the part.
+struct Outside {
+    far: Far,
+    held: Held,
+    /// The spans that [`Far`] asked for by their traces.
+    beyond: Shelves,
+    /// Those that were asked for as linked, of other parts or beyond.
+    linked: Vec<(NewSpan, Vec<LinkTarget>)>,
+    /// `send` and `process` spans with links: what they link to is beside them.
+    senders: Shelves,
+}
+
+impl Outside {
+    fn new(preparing: &Preparing<'_>) -> Result<Self, QueryError> {
+        let Preparing { session, room, held, .. } = preparing;
+        Ok(Self {
+            far: Far::default(),
+            held: Held::of(session),
+            beyond: empty(session, *room, held)?,
+            linked: Vec::new(),
+            senders: empty(session, *room, held)?,
+        })
+    }
+
+    fn add_senders(&mut self, spans: &SpanSet) -> Result<(), QueryError> {
+        let is_sender = |&i: &usize| is_major(spans, i) && !spans.links(i).is_empty();
+        (0..spans.len()).filter(is_sender).try_for_each(|i| self.senders.put(&spans.get(i), spans.links(i)))
+    }
+
+    async fn read(
+        &mut self,
+        preparing: &Preparing<'_>,
+        shelves: &Shelves,
+        mut words: Vocabulary,
+    ) -> Result<Vocabulary, QueryError> {
+        let Self { far, beyond, linked, .. } = self;
+        let is_linked = |span: &NewSpan| far.linked.contains(&LinkTarget { trace: span.trace, span: span.span });
+        let Selection { condition, want, .. } = preparing.asked;
+        let vocabulary = share(&mut words);
+        far.read(preparing.session, &vocabulary, condition, want, |span, links| {
+            if is_linked(span) {
+                linked.push((*span, links.to_vec()));
+            }
+            beyond.put(span, links)
+        })
+        .await?;
+        let mut spans = SpanSet::of(regain(&vocabulary));
+        if !far.linked.is_empty() {
+            shelves.read(0..SHELVES, |span, links| {
+                if is_linked(span) {
+                    spans.push(span, links);
+                }
+            })?;
+            spans.note_unlike(shelves.unlike(0..SHELVES));
+            settle(preparing.session, &mut spans, preparing.asked).await?;
+            linked.extend(
+                (0..spans.len()).map(|i| (NewSpan { counted: false, ..spans.get(i) }, spans.links(i).to_vec())),
+            );
+        }
+        Ok(spans.words)
+    }
+
+    /// Adds to a part what decides how its spans count; none of it is counted there.
+    fn add_to(&self, spans: &mut SpanSet, part: &Range<usize>) -> Result<(), QueryError> {
+        self.beyond.read(part.clone(), |span, links| {
+            spans.push(span, links);
+        })?;
+        for (span, links) in &self.linked {
+            spans.push(span, links);
+        }
+        let messages: HashSet<LinkTarget> = minors(spans).flat_map(|i| spans.links(i)).copied().collect();
+        self.senders.read(0..SHELVES, |span, links| {
+            let is_beside_one = |link: &LinkTarget| {
+                messages.contains(link) || spans.find(*link).any(|i| spans.counted[i] && is_minor(spans, i))
+            };
+            if !part.contains(&shelf_of(span.trace)) && links.iter().any(is_beside_one) {
+                spans.push(&NewSpan { counted: false, ..*span }, links);
+            }
+        })
+    }
+}
+
+/// The counted spans of which a span of another trace may say that they are not to be counted.
+fn minors(spans: &SpanSet) -> impl Iterator<Item = usize> {
+    (0..spans.len()).filter(|&i| spans.counted[i] && is_minor(spans, i))
 }

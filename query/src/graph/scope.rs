@@ -19,8 +19,6 @@ pub struct Scope {
     pub stretches: Vec<Window>,
     /// Of these stretches only the traces are counted that roll-ups leave out.
     pub strays: Vec<Strays>,
-    /// Only the traces whose id ends in a byte of this range, both ends included: a part of the whole at a time.
-    pub part: Option<(u8, u8)>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +30,7 @@ pub struct Strays {
 impl Scope {
     /// All spans of the window.
     pub fn whole(window: Window) -> Self {
-        Self { window, stretches: vec![window], strays: Vec::new(), part: None }
+        Self { window, stretches: vec![window], strays: Vec::new() }
     }
 
     /// Stretches of time of which all spans are read.
@@ -74,28 +72,7 @@ impl Scope {
         for Strays { stretch, traces } in self.strays.iter().filter(|s| !s.traces.is_empty()) {
             either.push(format!("{} AND {}", stretch.sql("timestamp"), in_traces(traces, "false")));
         }
-        format!("({} AND {})", any(&either), self.part_sql())
-    }
-
-    /// The condition of the part's own traces.
-    pub fn part_sql(&self) -> String {
-        match self.part {
-            None => "true".to_owned(),
-            Some((first, last)) => {
-                format!("(right(trace_id, 2) >= '{first:02x}' AND right(trace_id, 2) <= '{last:02x}')")
-            }
-        }
-    }
-
-    /// The condition of what is read with the part: messages lead from trace to trace.
-    pub fn with_part_sql(&self) -> String {
-        match self.part {
-            None => "true".to_owned(),
-            Some(_) => format!(
-                "({} OR \"attributes.messaging.operation.type\" IS NOT NULL OR \"attributes.messaging.operation\" IS NOT NULL)",
-                self.part_sql()
-            ),
-        }
+        any(&either)
     }
 
     /// The ends of what was read around a counted span of this start, of what [`Scope::around`] gave.

@@ -7,12 +7,14 @@ use axum::Json;
 use axum::extract::State;
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
-use orrery_api::{EdgeSpans, SpanNode};
+use orrery_api::{EdgeKind, EdgeSpans, SpanNode};
 use orrery_model::Identity;
 
-use super::aggregate::{edge_id, is_edge_id};
-use super::classify::Class;
+use super::aggregate::{edge_id, is_edge_id, kind_word};
+use super::classify::{Flow, Found};
 use super::counted::Counted;
+use super::prepare::Prepared;
+use super::sums::Sums;
 use crate::asked::Asked;
 use crate::columns::Columns;
 use crate::http::Caller;
@@ -60,33 +62,97 @@ async fn find(
     limit: usize,
 ) -> Result<EdgeSpans, QueryError> {
     let session = engine.session(identity).await?;
-    let Counted { prepared, .. } = Counted::of(&session, window, filter, false, engine.clock().now_ns()).await?;
-    let classifier = prepared.classifier();
-    let s = &prepared.spans;
-    let mut ids: HashMap<super::classify::EdgeKey, bool> = HashMap::new();
-    let mut found: Vec<usize> = (0..s.len())
-        .filter(|&i| s.counted[i])
-        .filter(|&i| match classifier.classify(i, &prepared.known) {
-            Class::Counted { edge: key, .. } => *ids.entry(key).or_insert_with(|| edge_id(&s.symbols, &key) == edge),
-            _ => false,
-        })
-        .collect();
-    let total = found.len() as u64;
-    found.sort_unstable_by_key(|&i| (Reverse(s.start_ns[i]), s.trace_id(i), s.span[i], s.kind[i]));
-    found.truncate(limit);
-    let keys: Vec<SpanKey> = found.iter().map(|&i| (s.trace_id(i), s.span[i], s.kind[i])).collect();
-    let times: Vec<(i64, i64)> = found.iter().map(|&i| (s.start_ns[i], s.duration_ns[i])).collect();
-    let copies = s.copies;
-    drop(classifier);
-    drop(prepared);
-    let spans = read(&session, &keys, &times).await?;
+    let behind = Behind { edge, limit, flows: HashMap::new() };
+    let counted = Counted::of(&session, window, filter, false, engine.clock().now_ns(), behind).await?;
+    let (found, total) = found(&counted);
+    let copies = counted.copies();
+    let edge = counted.sums.edge;
+    let spans = read(&session, &found).await?;
     let mut receipt = session.receipt();
     receipt.copies = copies;
+    let keys: Vec<SpanKey> = found.iter().map(|behind| behind.key).collect();
     receipt.sql = (keys.len() <= MAX_NAMED && !keys.is_empty()).then(|| sql(&keys));
     if total > spans.len() as u64 {
         receipt.partial = Some(format!("the newest {} of {total} spans", spans.len()));
     }
     Ok(EdgeSpans { edge, total, spans, receipt })
+}
+
+/// A span that may be behind the edge, the newest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SpanBehind {
+    start_ns: Reverse<i64>,
+    key: SpanKey,
+    duration_ns: i64,
+}
+
+/// The newest spans of the flows that may be an edge: of a peer's, which edge they are is said when all are counted.
+struct Behind {
+    edge: String,
+    limit: usize,
+    /// `None` where a flow is another edge for sure.
+    flows: HashMap<Flow, Option<Newest>>,
+}
+
+#[derive(Default)]
+struct Newest {
+    total: u64,
+    /// Up to twice as many as are wanted.
+    spans: Vec<SpanBehind>,
+}
+
+impl Newest {
+    fn add(&mut self, span: SpanBehind, limit: usize) {
+        self.total += 1;
+        self.spans.push(span);
+        if self.spans.len() >= limit.saturating_mul(2).max(2) {
+            self.spans.select_nth_unstable(limit.saturating_sub(1));
+            self.spans.truncate(limit);
+        }
+    }
+}
+
+impl Sums for Behind {
+    fn add(&mut self, prepared: &Prepared) {
+        let (s, classifier) = (&prepared.spans, prepared.classifier());
+        let Self { edge, limit, flows } = self;
+        let is_kind = |kind| edge.starts_with(kind_word(kind));
+        let of = |flow: &Flow| {
+            let may_be = match flow {
+                Flow::Edge(key) => edge_id(s.symbols(), key) == *edge,
+                Flow::Peer(_) => is_kind(EdgeKind::Call) || is_kind(EdgeKind::External),
+                Flow::Caller(_) => is_kind(EdgeKind::Entry),
+            };
+            may_be.then(Newest::default)
+        };
+        for i in (0..s.len()).filter(|&i| s.counted[i]) {
+            let Found::Flow(flow, _) = classifier.flow(i) else { continue };
+            if let Some(newest) = flows.entry(flow).or_insert_with_key(of) {
+                let key = (s.trace_id(i), s.span[i], s.kind[i]);
+                newest.add(SpanBehind { start_ns: Reverse(s.start_ns[i]), key, duration_ns: s.duration_ns[i] }, *limit);
+            }
+        }
+    }
+
+    fn flows(&self) -> impl Iterator<Item = Flow> {
+        self.flows.keys().copied()
+    }
+}
+
+/// The newest spans behind the edge, and how many there are.
+fn found(counted: &Counted<Behind>) -> (Vec<SpanBehind>, u64) {
+    let Behind { edge, limit, flows } = &counted.sums;
+    let symbols = &counted.whole.words.symbols;
+    let (mut found, mut total) = (Vec::new(), 0);
+    for (flow, newest) in flows.iter().filter_map(|(flow, newest)| Some((flow, newest.as_ref()?))) {
+        if counted.resolve(*flow).is_some_and(|(key, _)| edge_id(symbols, &key) == *edge) {
+            found.extend_from_slice(&newest.spans);
+            total += newest.total;
+        }
+    }
+    found.sort_unstable();
+    found.truncate(*limit);
+    (found, total)
 }
 
 fn sql(keys: &[SpanKey]) -> String {
@@ -103,17 +169,18 @@ fn sql(keys: &[SpanKey]) -> String {
     )
 }
 
-/// The rows of the spans, in the order of the keys.
-async fn read(session: &Session, keys: &[SpanKey], times: &[(i64, i64)]) -> Result<Vec<SpanNode>, QueryError> {
-    let (Some(first), Some(last)) = (times.iter().map(|t| t.0).min(), times.iter().map(|t| t.0).max()) else {
+/// The rows of the spans, in their order.
+async fn read(session: &Session, found: &[SpanBehind]) -> Result<Vec<SpanNode>, QueryError> {
+    let times = || found.iter().map(|span| span.start_ns.0);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
         return Ok(Vec::new());
     };
     let within = format!("timestamp >= {} AND timestamp <= {}", timestamp_sql(first), timestamp_sql(last));
-    let traces: HashSet<u128> = keys.iter().map(|k| k.0).collect();
+    let traces: HashSet<u128> = found.iter().map(|span| span.key.0).collect();
     let those = if traces.len() > MAX_NAMED_TRACES { "true".to_owned() } else { in_traces(&traces, "") };
     let query = format!("SELECT {} FROM spans WHERE {within} AND {those}", columns());
-    let mut places: HashMap<SpanKey, usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
-    let mut spans: Vec<Option<SpanNode>> = keys.iter().map(|_| None).collect();
+    let mut places: HashMap<SpanKey, usize> = found.iter().enumerate().map(|(at, span)| (span.key, at)).collect();
+    let mut spans: Vec<Option<SpanNode>> = found.iter().map(|_| None).collect();
     let mut stream = session.sql(&query).await?;
     while let Some(batch) = stream.next().await {
         let batch = batch?;
@@ -123,7 +190,8 @@ async fn read(session: &Session, keys: &[SpanKey], times: &[(i64, i64)]) -> Resu
             let Some((trace, span)) = ids else { continue };
             let key = (trace, span, Kind::from_word(nodes.kind(i)));
             // Of copies the one that was counted: it has the same times.
-            if let Some(&at) = places.get(&key).filter(|&&at| times[at] == (nodes.start_ns(i), nodes.duration_ns(i))) {
+            let times = (Reverse(nodes.start_ns(i)), nodes.duration_ns(i));
+            if let Some(&at) = places.get(&key).filter(|&&at| (found[at].start_ns, found[at].duration_ns) == times) {
                 places.remove(&key);
                 spans[at] = Some(nodes.node(i, nodes.start_ns(i))?);
             }

@@ -1,5 +1,5 @@
-//! Counts an hour of spans beforehand: reads it as a graph's request reads its window, a part of the traces at a time, and
-//! leaves out the traces of which something may still change.
+//! Counts an hour of spans beforehand: reads it as a graph's request reads its window, and leaves out the traces of which
+//! something may still change.
 
 use hashbrown::{HashMap, HashSet};
 use orrery_model::Signal;
@@ -8,22 +8,20 @@ use orrery_storage::RollupHead;
 use super::hours::{Hour, newest_file, rows_of_hours};
 use super::rows::{
     FactRow, FlowRow, GraphRows, HOUR_NS, KnownRow, MINUTE_NS, MinuteRow, OperationRow, OperationRows, ServiceRow,
-    Translation, VERSION, parent_hash,
+    VERSION, parent_hash,
 };
 use super::table_rows::enters;
 use crate::columns::Columns;
 use crate::graph::aggregate::call;
-use crate::graph::classify::{Flow, Found, answered, messaging_role};
+use crate::graph::classify::{Flow, Found, is_minor, messaging_role};
 use crate::graph::prepare::{Prepared, Reading, prepare};
-use crate::graph::scope::{AROUND_NS, Scope};
+use crate::graph::scope::Scope;
 use crate::graph::totals::{Call, Totals};
 use crate::services::facts::facts;
 use crate::spans::lineage::REACH_NS;
-use crate::spans::{Kind, LinkTarget, Operation, Symbol, Symbols};
+use crate::spans::{Kind, LinkTarget, Symbol, Symbols};
 use crate::{QueryError, Session};
 
-/// Spans of an hour and the time around it that are held at once, about; with more, fewer traces at a time.
-const SPANS_AT_ONCE: u64 = 1_500_000;
 /// Rows, traces and parents that an hour may have; one with more is answered from its spans.
 const MAX_FLOWS: usize = 200_000;
 const MAX_OPERATIONS: usize = 200_000;
@@ -54,21 +52,11 @@ pub async fn build(session: &Session, hour: Hour, now_ns: i64) -> Result<Built, 
         rows: of(hour),
         before_rows: of(Hour(hour.0 - 1)),
     };
-    let window = hour.window();
-    let (from, to) = (window.start_ns.saturating_sub(AROUND_NS), window.end_ns.saturating_add(AROUND_NS));
-    let near = table.files.iter().filter(|f| f.max_timestamp_ns >= from && f.min_timestamp_ns < to);
-    let spans: u64 = near.map(|f| f.rows).sum();
-    let parts = spans.div_ceil(SPANS_AT_ONCE).clamp(1, 256) as usize;
+    let scope = Scope::whole(hour.window());
     let mut counting = Counting::default();
-    for part in 0..parts {
-        let bounds = (parts > 1).then(|| ((part * 256 / parts) as u8, ((part + 1) * 256 / parts - 1) as u8));
-        let scope = Scope { part: bounds, ..Scope::whole(window) };
-        let prepared = prepare(session, &scope, None, Reading::GraphAndNames, now_ns).await?;
-        counting.add(&prepared, hour);
-        if counting.is_too_much() {
-            break;
-        }
-    }
+    let count = |prepared: &Prepared| counting.add(prepared, hour);
+    let whole = prepare(session, &scope, None, Reading::GraphAndNames, now_ns, count).await?;
+    counting.symbols = whole.words.symbols;
     let known = if counting.is_too_much() { None } else { known(session, hour, &mut counting.symbols).await? };
     let spans = counting.minutes.values().map(|m| m.row.spans).sum();
     let Some(known) = known else { return Ok(Built { head, graph: None, operations: None, spans }) };
@@ -103,9 +91,10 @@ async fn with_facts(
     Ok(Some(rows))
 }
 
-/// What is counted so far, in symbols of its own.
+/// What is counted so far.
 #[derive(Default)]
 struct Counting {
+    /// What it is written in, once all is counted.
     symbols: Symbols,
     minutes: HashMap<u8, Minute>,
     flows: HashMap<(u8, Flow), Totals>,
@@ -131,14 +120,16 @@ struct OfService {
 
 impl Counting {
     fn add(&mut self, prepared: &Prepared, hour: Hour) {
+        if self.is_too_much() {
+            return;
+        }
         let (s, lineage) = (&prepared.spans, &prepared.lineage);
-        let translation = Translation::new(&s.symbols, &mut self.symbols);
         let classifier = prepared.classifier();
         let strays = strays(prepared, hour);
         let minute_of = |start_ns: i64| ((start_ns - hour.window().start_ns) / MINUTE_NS) as u8;
         for i in (0..s.len()).filter(|&i| s.counted[i] && !strays.contains(&s.trace[i])) {
             let number = minute_of(s.start_ns[i]);
-            let service = translation.symbol(s.service[i]);
+            let service = s.service[i];
             let minute = self.minutes.entry(number).or_default();
             minute.row.spans += 1;
             minute.services.entry(service).or_default().spans += 1;
@@ -150,11 +141,10 @@ impl Counting {
                 }
             }
             if let Found::Flow(flow, client) = classifier.flow(i) {
-                let flow = translation.flow(flow);
                 self.flows.entry((number, flow)).or_default().add(call(prepared, i, client));
             }
             if !self.too_many_operations && enters(prepared, i) {
-                let key = (number, service, translation.symbol(s.name[i]), s.kind[i]);
+                let key = (number, service, s.name[i], s.kind[i]);
                 self.operations.entry(key).or_default().add(own_call(prepared, i));
                 self.too_many_operations = self.operations.len() > MAX_OPERATIONS;
             }
@@ -164,7 +154,7 @@ impl Counting {
             if !strays.contains(&s.trace[of]) {
                 let minute = self.minutes.entry(minute_of(start_ns)).or_default();
                 minute.row.copies += 1;
-                minute.services.entry(translation.symbol(s.service[of])).or_default().copies += 1;
+                minute.services.entry(s.service[of]).or_default().copies += 1;
             }
         }
         self.is_tangled |= is_tangled(prepared, &strays);
@@ -221,13 +211,12 @@ pub fn own_call(prepared: &Prepared, i: usize) -> Call {
 /// or on which of several unlike copies counts.
 fn strays(prepared: &Prepared, hour: Hour) -> HashSet<u32> {
     let (s, lineage, classifier) = (&prepared.spans, &prepared.lineage, prepared.classifier());
-    let answered = answered(s, lineage);
     let window = hour.window();
     let (first, last) = (window.start_ns.saturating_sub(REACH_NS), window.end_ns.saturating_add(REACH_NS));
     let mut strays = HashSet::new();
     for i in (0..s.len()).filter(|&i| s.counted[i]) {
         let parent_is_far = lineage.parent(i).is_some_and(|p| s.start_ns[p] < first);
-        let may_be_answered = s.kind[i] == Kind::Client && !answered[i] && s.end_ns(i) >= last;
+        let may_be_answered = s.kind[i] == Kind::Client && !prepared.answered[i] && s.end_ns(i) >= last;
         let asks_links = s.semantics(i).destination == 0 && !s.links(i).is_empty() && messaging_role(s, i).is_some();
         let is_unlike = s.unlike_traces.contains(&s.trace_id(i));
         if parent_is_far || may_be_answered || asks_links || is_unlike || classifier.flow(i) == Found::Pending {
@@ -241,18 +230,17 @@ fn strays(prepared: &Prepared, hour: Hour) -> HashSet<u32> {
 /// trace alone would not see it.
 fn is_tangled(prepared: &Prepared, strays: &HashSet<u32>) -> bool {
     let s = &prepared.spans;
-    let is_minor = |i: usize| matches!(s.semantics(i).operation, Operation::Create | Operation::Receive);
     let mut sent: HashMap<LinkTarget, Vec<u32>> = HashMap::new();
-    for i in (0..s.len()).filter(|&i| !is_minor(i)) {
+    for i in (0..s.len()).filter(|&i| !is_minor(s, i)) {
         for link in s.links(i) {
-            let linked = s.find(link.trace, link.span);
-            if linked.is_some_and(|l| is_minor(l) && s.trace[l] != s.trace[i] && strays.contains(&s.trace[l])) {
+            let is_decided = |l: usize| is_minor(s, l) && s.trace[l] != s.trace[i] && strays.contains(&s.trace[l]);
+            if s.find(*link).any(is_decided) {
                 return true;
             }
             sent.entry(*link).or_default().push(s.trace[i]);
         }
     }
-    let asks = |i: &usize| s.counted[*i] && is_minor(*i) && strays.contains(&s.trace[*i]);
+    let asks = |i: &usize| s.counted[*i] && is_minor(s, *i) && strays.contains(&s.trace[*i]);
     (0..s.len()).filter(asks).any(|i| {
         let others = s.links(i).iter().filter_map(|link| sent.get(link)).flatten();
         others.into_iter().any(|trace| *trace != s.trace[i])

@@ -164,7 +164,7 @@ fn rest<P: Part>(window: Window, used: &[Used<P>]) -> Scope {
         stretch: used.window(),
         traces: used.rows.open().strays.iter().copied().collect::<HashSet<_>>(),
     });
-    Scope { window, stretches, strays: strays.collect(), part: None }
+    Scope { window, stretches, strays: strays.collect() }
 }
 
 /// What a snapshot says of all hours.

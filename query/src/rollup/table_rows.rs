@@ -26,7 +26,7 @@ use crate::{QueryError, Session};
 /// The edges of an hour. Which service a peer's name means is for the whole hour to say.
 pub async fn edges(session: &Session, hour: Hour, now_ns: i64) -> Result<RecordBatch, QueryError> {
     let counted = Counted::by_minute(session, hour.window(), now_ns).await?;
-    let symbols = &counted.prepared.spans.symbols;
+    let symbols = &counted.whole.words.symbols;
     let mut rows = Vec::new();
     for (minute, key, totals, unpaired) in counted.edges_by_minute() {
         let words = vec![
@@ -43,21 +43,24 @@ pub async fn edges(session: &Session, hour: Hour, now_ns: i64) -> Result<RecordB
 /// The operations of an hour.
 pub async fn operations(session: &Session, hour: Hour, now_ns: i64) -> Result<RecordBatch, QueryError> {
     let plan = plan::<OperationRows>(session, hour.window(), true).await?;
-    let mut prepared = prepare(session, &plan.scope, None, Reading::GraphAndNames, now_ns).await?;
     let mut found: HashMap<(i64, Symbol, Symbol, Kind), Totals> = HashMap::new();
-    let s = &prepared.spans;
-    for i in (0..s.len()).filter(|&i| s.counted[i] && enters(&prepared, i)) {
-        let minute = s.start_ns[i] - s.start_ns[i].rem_euclid(MINUTE_NS);
-        found.entry((minute, s.service[i], s.name[i], s.kind[i])).or_default().add(own_call(&prepared, i));
-    }
+    let count = |prepared: &Prepared| {
+        let s = &prepared.spans;
+        for i in (0..s.len()).filter(|&i| s.counted[i] && enters(prepared, i)) {
+            let minute = s.start_ns[i] - s.start_ns[i].rem_euclid(MINUTE_NS);
+            found.entry((minute, s.service[i], s.name[i], s.kind[i])).or_default().add(own_call(prepared, i));
+        }
+    };
+    let whole = prepare(session, &plan.scope, None, Reading::GraphAndNames, now_ns, count).await?;
+    let mut symbols = whole.words.symbols;
     for used in &plan.used {
-        let translation = Translation::new(&used.rows.symbols, &mut prepared.spans.symbols);
+        let translation = Translation::new(&used.rows.symbols, &mut symbols);
         for row in used.rows.operations.iter().filter(|row| used.minutes.contains(&row.minute)) {
             let (service, name) = (translation.symbol(row.service), translation.symbol(row.name));
             found.entry((used.minute_ns(row.minute), service, name, row.kind)).or_default().merge(&row.totals);
         }
     }
-    let text = |symbol| prepared.spans.symbols.text(symbol).to_owned();
+    let text = |symbol| symbols.text(symbol).to_owned();
     let row = |((minute, service, name, kind), totals): ((i64, Symbol, Symbol, Kind), Totals)| {
         let words = vec![text(service), text(name), kind.word().to_owned()];
         Row { minute, words, totals, unpaired: 0 }

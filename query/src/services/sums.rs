@@ -1,5 +1,5 @@
-//! The numbers of every service in a window, added up from spans and from operations that were counted beforehand. Holds
-//! one histogram a service and never a span.
+//! The numbers of every service in a window, added up from spans, part by part, and from operations that were counted
+//! beforehand. Holds one histogram a service and never a span.
 
 use hashbrown::HashMap;
 use orrery_api::Service;
@@ -11,7 +11,7 @@ use crate::graph::prepare::Prepared;
 use crate::graph::totals::Totals;
 use crate::histogram::Histogram;
 use crate::rollup::{MINUTE_NS, OperationRows, Plan, Used, enters};
-use crate::spans::{Kind, Symbol};
+use crate::spans::{Kind, Symbol, Symbols};
 
 /// The steps of the small charts. Where a step is a minute or more, a span falls into that of its minute's start.
 #[derive(Clone, Copy, Debug)]
@@ -74,28 +74,37 @@ impl Calls {
     }
 }
 
-/// Adds up the services of a window, without an order.
+/// Services, added up of counted spans.
+#[derive(Default)]
+pub struct OfSpans(HashMap<Symbol, Sums>);
+
+impl OfSpans {
+    pub fn add(&mut self, prepared: &Prepared, steps: Steps) {
+        let s = &prepared.spans;
+        for i in (0..s.len()).filter(|&i| s.counted[i]) {
+            let sums = self.0.entry(s.service[i]).or_default();
+            sums.spans += 1;
+            let step = steps.of(s.start_ns[i]);
+            if is_served(s.kind[i]) {
+                sums.served.add_one(step, s.error[i], s.duration_ns[i]);
+            } else if enters(prepared, i) {
+                sums.entering.add_one(step, s.error[i], s.duration_ns[i]);
+            }
+        }
+    }
+}
+
+/// The services of a window, without an order.
 pub fn services(
-    prepared: &Prepared,
+    of_spans: OfSpans,
+    symbols: &Symbols,
     plan: &Plan<OperationRows>,
     facts: &HashMap<String, Facts>,
     steps: Steps,
 ) -> Vec<Service> {
     let mut found: HashMap<String, Sums> = HashMap::new();
-    let s = &prepared.spans;
-    let mut of_symbol: HashMap<Symbol, Sums> = HashMap::new();
-    for i in (0..s.len()).filter(|&i| s.counted[i]) {
-        let sums = of_symbol.entry(s.service[i]).or_default();
-        sums.spans += 1;
-        let step = steps.of(s.start_ns[i]);
-        if is_served(s.kind[i]) {
-            sums.served.add_one(step, s.error[i], s.duration_ns[i]);
-        } else if enters(prepared, i) {
-            sums.entering.add_one(step, s.error[i], s.duration_ns[i]);
-        }
-    }
-    for (service, sums) in of_symbol {
-        found.insert(s.symbols.text(service).to_owned(), sums);
+    for (service, sums) in of_spans.0 {
+        found.insert(symbols.text(service).to_owned(), sums);
     }
     for used in &plan.used {
         add_rows(&mut found, used, steps);

@@ -3,7 +3,8 @@
 //! graph has one ([`REACH_NS`]), so that what it says of a span depends on no window. A clock that is skewed by less
 //! changes no edge.
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::Kind;
 
@@ -19,40 +20,64 @@ pub const REACH_NS: i64 = 120_000_000_000;
 /// No bound.
 pub const ANY_DISTANCE_NS: i64 = i64::MAX;
 
-/// The columns that say who a span is.
-pub struct Ids<'a> {
+/// The columns that say which span a span is.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
     pub trace: &'a [u32],
     pub span: &'a [u64],
+    pub kind: &'a [Kind],
+}
+
+impl Keys<'_> {
+    fn are(&self, i: u32, trace: u32, span: u64) -> bool {
+        self.span[i as usize] == span && self.trace[i as usize] == trace
+    }
+
+    fn hash(&self, i: u32) -> u64 {
+        hash(self.trace[i as usize], self.span[i as usize])
+    }
+}
+
+/// The columns that say whose child a span is.
+pub struct Ids<'a> {
+    pub keys: Keys<'a>,
     /// 0 for none.
     pub parent: &'a [u64],
-    pub kind: &'a [Kind],
     pub service: &'a [u32],
     pub start_ns: &'a [i64],
     /// See [`REACH_NS`].
     pub reach_ns: i64,
 }
 
-/// From (trace, span id) to the spans that carry it: mostly one, two where client and server share an id.
+/// From (trace, span id) to the spans that carry it: mostly one, two where client and server share an id. Holds numbers
+/// of spans only; who they are is in the columns.
 #[derive(Debug, Default)]
 pub struct Index {
-    first: HashMap<(u32, u64), u32>,
+    first: HashTable<u32>,
     /// The next span with the same id, by span.
     next: Vec<u32>,
 }
 
 impl Index {
-    /// Adds span `i`, which must be the number of spans added before it. Where a span with the same ids and kind is in,
-    /// gives that one and adds nothing.
-    pub fn insert(&mut self, kinds: &[Kind], trace: u32, span: u64, kind: Kind, i: u32) -> Option<u32> {
-        debug_assert_eq!(self.next.len(), i as usize);
-        match self.first.entry((trace, span)) {
-            hashbrown::hash_map::Entry::Vacant(slot) => {
+    /// Makes room for so many spans more.
+    pub fn reserve(&mut self, more: usize, keys: Keys<'_>) {
+        self.first.reserve(more, |&i| keys.hash(i));
+        self.next.reserve(more);
+    }
+
+    /// Adds the span that comes next to the columns. Where one with the same ids and kind is in, gives that one and adds
+    /// nothing.
+    pub fn insert(&mut self, keys: Keys<'_>, trace: u32, span: u64, kind: Kind) -> Option<u32> {
+        debug_assert_eq!(self.next.len(), keys.span.len());
+        let i = u32::try_from(self.next.len()).expect("fewer than 2^32 spans");
+        match self.first.entry(hash(trace, span), |&at| keys.are(at, trace, span), |&at| keys.hash(at)) {
+            Entry::Vacant(slot) => {
                 slot.insert(i);
             }
-            hashbrown::hash_map::Entry::Occupied(slot) => {
+            Entry::Occupied(slot) => {
                 let mut at = *slot.get();
                 loop {
-                    if kinds[at as usize] == kind {
+                    if keys.kind[at as usize] == kind {
                         return Some(at);
                     }
                     if self.next[at as usize] == END {
@@ -67,13 +92,22 @@ impl Index {
         None
     }
 
-    pub fn first(&self, trace: u32, span: u64) -> Option<u32> {
-        self.first.get(&(trace, span)).copied()
+    /// Adds a span without an id, which nothing finds.
+    pub fn insert_unnamed(&mut self) {
+        self.next.push(END);
     }
 
-    fn all(&self, trace: u32, span: u64) -> impl Iterator<Item = u32> + Clone + '_ {
-        std::iter::successors(self.first(trace, span), |&at| Some(self.next[at as usize]).filter(|&n| n != END))
+    /// The spans of an id, in the order they were added.
+    pub fn all(&self, keys: Keys<'_>, trace: u32, span: u64) -> impl Iterator<Item = u32> + Clone + '_ {
+        let first = self.first.find(hash(trace, span), |&at| keys.are(at, trace, span)).copied();
+        std::iter::successors(first, |&at| Some(self.next[at as usize]).filter(|&n| n != END))
     }
+}
+
+/// Span ids are random mostly; where they are not, this spreads them.
+fn hash(trace: u32, span: u64) -> u64 {
+    let mixed = (span ^ u64::from(trace).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ (mixed >> 32)
 }
 
 /// The parent of each span: its number, [`ROOT`] or [`MISSING`].
@@ -100,7 +134,7 @@ impl Lineage {
 /// parent's id, those that started last are looked at, and of them the one in the child's own service is meant, else the
 /// SERVER. A span is never its own parent.
 pub fn resolve(ids: &Ids<'_>, index: &Index) -> Lineage {
-    let parent = (0..ids.span.len()).map(|i| parent_of(ids, index, i)).collect();
+    let parent = (0..ids.keys.span.len()).map(|i| parent_of(ids, index, i)).collect();
     Lineage { parent }
 }
 
@@ -110,12 +144,13 @@ pub fn is_near(a_ns: i64, b_ns: i64, reach_ns: i64) -> bool {
 }
 
 fn parent_of(ids: &Ids<'_>, index: &Index, i: usize) -> u32 {
-    let (trace, start_ns) = (ids.trace[i], ids.start_ns[i]);
+    let keys = ids.keys;
+    let (trace, start_ns) = (keys.trace[i], ids.start_ns[i]);
     let starts = |candidate: u32| ids.start_ns[candidate as usize];
-    let is_client = |&c: &u32| ids.kind[c as usize] == Kind::Client && is_near(starts(c), start_ns, ids.reach_ns);
-    if ids.kind[i] == Kind::Server
-        && ids.span[i] != 0
-        && let Some(client) = index.all(trace, ids.span[i]).find(is_client)
+    let is_client = |&c: &u32| keys.kind[c as usize] == Kind::Client && is_near(starts(c), start_ns, ids.reach_ns);
+    if keys.kind[i] == Kind::Server
+        && keys.span[i] != 0
+        && let Some(client) = index.all(keys, trace, keys.span[i]).find(is_client)
     {
         return client;
     }
@@ -123,12 +158,12 @@ fn parent_of(ids: &Ids<'_>, index: &Index, i: usize) -> u32 {
         return ROOT;
     }
     let until = start_ns.saturating_add(ids.reach_ns);
-    let candidates = index.all(trace, ids.parent[i]).filter(|&c| c as usize != i && starts(c) <= until);
+    let candidates = index.all(keys, trace, ids.parent[i]).filter(|&c| c as usize != i && starts(c) <= until);
     let Some(last) = candidates.clone().map(starts).max() else { return MISSING };
     let rank = |&candidate: &u32| {
         let c = candidate as usize;
         let same_service = ids.service[c] == ids.service[i];
-        (same_service, ids.kind[c] == Kind::Server, std::cmp::Reverse(ids.kind[c]), std::cmp::Reverse(candidate))
+        (same_service, keys.kind[c] == Kind::Server, std::cmp::Reverse(keys.kind[c]), std::cmp::Reverse(candidate))
     };
     candidates.filter(|&c| is_near(starts(c), last, ids.reach_ns)).max_by_key(rank).unwrap_or(MISSING)
 }

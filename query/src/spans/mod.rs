@@ -1,22 +1,25 @@
 //! Spans as the graph, the services and the trace search need them: a few narrow columns, strings interned, copies left
 //! out. Holds no attribute that none of them asks for and never reads a table itself.
 
+mod decode;
+pub mod gather;
+mod ids;
 pub mod lineage;
 pub mod load;
 pub mod node;
 pub mod received;
 pub mod semantics;
-
-use std::sync::Arc;
+pub mod shelves;
+mod words;
 
 use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
+use lineage::Keys;
 
+pub use ids::{parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
 pub use lineage::{Lineage, MISSING, ROOT};
 pub use semantics::{Operation, Semantics};
-
-/// A string of the set; 0 is "none".
-pub type Symbol = u32;
+pub use words::{SharedVocabulary, Symbol, Symbols, Vocabulary};
 
 /// The span kinds, in OTLP's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,48 +61,6 @@ impl Kind {
     }
 }
 
-/// Strings by number, each once.
-#[derive(Clone, Debug)]
-pub struct Symbols {
-    numbers: HashMap<Arc<str>, Symbol>,
-    texts: Vec<Arc<str>>,
-}
-
-impl Default for Symbols {
-    fn default() -> Self {
-        let none: Arc<str> = "".into();
-        Self { numbers: [(none.clone(), 0)].into_iter().collect(), texts: vec![none] }
-    }
-}
-
-impl Symbols {
-    /// The number of a string; the empty one is 0.
-    pub fn intern(&mut self, text: &str) -> Symbol {
-        if let Some(&number) = self.numbers.get(text) {
-            return number;
-        }
-        let number = u32::try_from(self.texts.len()).expect("fewer than 2^32 distinct strings");
-        let text: Arc<str> = text.into();
-        self.texts.push(text.clone());
-        self.numbers.insert(text, number);
-        number
-    }
-
-    /// How many there are, the empty one included.
-    #[expect(clippy::len_without_is_empty, reason = "the empty string is always there")]
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    pub fn find(&self, text: &str) -> Option<Symbol> {
-        self.numbers.get(text).copied()
-    }
-
-    pub fn text(&self, symbol: Symbol) -> &str {
-        &self.texts[symbol as usize]
-    }
-}
-
 /// Trace id, span id and kind: one span, whatever copies of it there are.
 pub type SpanKey = (u128, u64, Kind);
 
@@ -110,8 +71,8 @@ pub struct LinkTarget {
     pub span: u64,
 }
 
-/// One span on its way into the set.
-#[derive(Clone, Debug)]
+/// One span on its way into the set, in the set's vocabulary; its links go beside it.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NewSpan {
     pub trace: u128,
     pub span: u64,
@@ -126,16 +87,19 @@ pub struct NewSpan {
     pub duration_ns: i64,
     /// How many spans this one stands for, after sampling.
     pub weight: f32,
-    pub semantics: Semantics,
-    pub links: Vec<LinkTarget>,
+    /// The number of its [`Semantics`].
+    pub semantics: u32,
     /// Whether the request's window and filter take it in; the others are there as parents and children.
     pub counted: bool,
 }
 
+/// Bytes that a span takes in a set, about: the columns, the index, and what is computed of each. A trace takes as much.
+const SPAN_BYTES: usize = 80;
+
 /// The spans, by column. Of copies (the same trace id, span id and kind) only the first pushed is in.
 #[derive(Debug, Default)]
 pub struct SpanSet {
-    pub symbols: Symbols,
+    pub words: Vocabulary,
     /// Trace ids by number.
     pub traces: Vec<u128>,
     pub trace: Vec<u32>,
@@ -149,10 +113,8 @@ pub struct SpanSet {
     pub duration_ns: Vec<i64>,
     pub weight: Vec<f32>,
     pub counted: Vec<bool>,
-    /// Into `all_semantics`.
+    /// Numbers of the vocabulary.
     semantics: Vec<u32>,
-    all_semantics: Vec<Semantics>,
-    semantics_numbers: HashMap<Semantics, u32>,
     links: HashMap<u32, Vec<LinkTarget>>,
     trace_numbers: HashMap<u128, u32>,
     index: lineage::Index,
@@ -169,6 +131,11 @@ pub struct SpanSet {
 }
 
 impl SpanSet {
+    /// An empty set with the words of others.
+    pub fn of(words: Vocabulary) -> Self {
+        Self { words, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.span.len()
     }
@@ -177,8 +144,34 @@ impl SpanSet {
         self.span.is_empty()
     }
 
+    /// The memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        (self.len() + self.traces.len()) * SPAN_BYTES
+    }
+
+    /// Makes room for so many spans more.
+    pub fn reserve(&mut self, more: usize) {
+        self.index.reserve(more, Keys { trace: &self.trace, span: &self.span, kind: &self.kind });
+        self.trace.reserve(more);
+        self.span.reserve(more);
+        self.parent.reserve(more);
+        self.kind.reserve(more);
+        self.service.reserve(more);
+        self.name.reserve(more);
+        self.error.reserve(more);
+        self.start_ns.reserve(more);
+        self.duration_ns.reserve(more);
+        self.weight.reserve(more);
+        self.counted.reserve(more);
+        self.semantics.reserve(more);
+    }
+
+    pub fn symbols(&self) -> &Symbols {
+        &self.words.symbols
+    }
+
     pub fn semantics(&self, i: usize) -> &Semantics {
-        &self.all_semantics[self.semantics[i] as usize]
+        self.words.meanings.get(self.semantics[i])
     }
 
     pub fn links(&self, i: usize) -> &[LinkTarget] {
@@ -194,18 +187,38 @@ impl SpanSet {
         self.start_ns[i].saturating_add(self.duration_ns[i].max(0))
     }
 
-    /// A span by its ids, whatever its kind.
-    pub fn find(&self, trace: u128, span: u64) -> Option<usize> {
-        let trace = *self.trace_numbers.get(&trace)?;
-        self.index.first(trace, span).map(|i| i as usize)
+    /// Spans by their ids, whatever their kinds, in the order of these.
+    pub fn find(&self, target: LinkTarget) -> impl Iterator<Item = usize> + use<> {
+        let trace = self.trace_numbers.get(&target.trace);
+        let mut found: Vec<usize> = trace
+            .into_iter()
+            .flat_map(|trace| self.index.all(self.keys(), *trace, target.span))
+            .map(|i| i as usize)
+            .collect();
+        found.sort_unstable_by_key(|&i| self.kind[i]);
+        found.into_iter()
     }
 
-    pub fn has_trace(&self, trace: u128) -> bool {
-        self.trace_numbers.contains_key(&trace)
+    /// A span as it came in, but for its links.
+    pub fn get(&self, i: usize) -> NewSpan {
+        NewSpan {
+            trace: self.trace_id(i),
+            span: self.span[i],
+            parent: self.parent[i],
+            kind: self.kind[i],
+            service: self.service[i],
+            name: self.name[i],
+            error: self.error[i],
+            start_ns: self.start_ns[i],
+            duration_ns: self.duration_ns[i],
+            weight: self.weight[i],
+            semantics: self.semantics[i],
+            counted: self.counted[i],
+        }
     }
 
     /// Adds a span, unless it is a copy of one that is in.
-    pub fn push(&mut self, new: NewSpan) -> bool {
+    pub fn push(&mut self, new: &NewSpan, links: &[LinkTarget]) -> bool {
         let next_trace = u32::try_from(self.traces.len()).expect("fewer than 2^32 traces");
         let trace = match self.trace_numbers.entry(new.trace) {
             Entry::Occupied(known) => *known.get(),
@@ -214,10 +227,14 @@ impl SpanSet {
                 *slot.insert(next_trace)
             }
         };
-        let i = u32::try_from(self.span.len()).expect("fewer than 2^32 spans");
-        if let Some(at) = self.index.insert(&self.kind, trace, new.span, new.kind, i) {
-            self.take_copy(at as usize, new);
+        let keys = Keys { trace: &self.trace, span: &self.span, kind: &self.kind };
+        if let Some(at) = self.index.insert(keys, trace, new.span, new.kind) {
+            self.take_copy(at as usize, new, links);
             return false;
+        }
+        if !links.is_empty() {
+            let i = u32::try_from(self.span.len()).expect("fewer than 2^32 spans");
+            self.links.insert(i, links.to_vec());
         }
         self.trace.push(trace);
         self.span.push(new.span);
@@ -230,12 +247,17 @@ impl SpanSet {
         self.duration_ns.push(new.duration_ns);
         self.weight.push(new.weight);
         self.counted.push(new.counted);
-        if !new.links.is_empty() {
-            self.links.insert(i, new.links);
-        }
-        let semantics = self.number(new.semantics);
-        self.semantics.push(semantics);
+        self.semantics.push(new.semantics);
         true
+    }
+
+    /// Notes that copies of spans differ, as far as these are in.
+    pub fn note_unlike(&mut self, keys: impl Iterator<Item = SpanKey>) {
+        for key in keys {
+            if self.find(LinkTarget { trace: key.0, span: key.1 }).any(|i| self.kind[i] == key.2) {
+                self.unlike.insert(key);
+            }
+        }
     }
 
     /// Whether the earliest received of a span's copies is still looked for.
@@ -244,7 +266,7 @@ impl SpanSet {
         self.settling.as_ref().is_some_and(|settling| settling.contains(&key))
     }
 
-    fn take_copy(&mut self, at: usize, new: NewSpan) {
+    fn take_copy(&mut self, at: usize, new: &NewSpan, links: &[LinkTarget]) {
         let key = (new.trace, new.span, new.kind);
         let Some(settling) = &mut self.settling else {
             if new.counted {
@@ -258,7 +280,7 @@ impl SpanSet {
                 && self.name[at] == new.name
                 && self.error[at] == new.error
                 && self.counted[at] == new.counted
-                && *self.semantics(at) == new.semantics;
+                && self.semantics[at] == new.semantics;
             if !same {
                 self.unlike.insert(key);
             }
@@ -275,52 +297,28 @@ impl SpanSet {
         self.duration_ns[at] = new.duration_ns;
         self.weight[at] = new.weight;
         self.counted[at] = new.counted;
+        self.semantics[at] = new.semantics;
         self.links.remove(&(at as u32));
-        if !new.links.is_empty() {
-            self.links.insert(at as u32, new.links);
+        if !links.is_empty() {
+            self.links.insert(at as u32, links.to_vec());
         }
-        self.semantics[at] = self.number(new.semantics);
-    }
-
-    fn number(&mut self, semantics: Semantics) -> u32 {
-        let all = &mut self.all_semantics;
-        *self.semantics_numbers.entry(semantics).or_insert_with_key(|s| {
-            all.push(*s);
-            u32::try_from(all.len() - 1).expect("fewer than 2^32 spans")
-        })
     }
 
     /// The parent of each span, at most [`lineage::REACH_NS`] away where the direction has a bound.
     pub fn lineage(&self) -> Lineage {
         let ids = lineage::Ids {
-            trace: &self.trace,
-            span: &self.span,
+            keys: self.keys(),
             parent: &self.parent,
-            kind: &self.kind,
             service: &self.service,
             start_ns: &self.start_ns,
             reach_ns: lineage::REACH_NS,
         };
         lineage::resolve(&ids, &self.index)
     }
-}
 
-/// A lower-case hex trace id as a number.
-pub fn parse_trace_id(hex: &str) -> Option<u128> {
-    (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok()).flatten()
-}
-
-/// A lower-case hex span id as a number. All zeros, OTLP's "no span", is `None`.
-pub fn parse_span_id(hex: &str) -> Option<u64> {
-    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten().filter(|&id| id != 0)
-}
-
-pub fn trace_id_hex(id: u128) -> String {
-    format!("{id:032x}")
-}
-
-pub fn span_id_hex(id: u64) -> String {
-    format!("{id:016x}")
+    fn keys(&self) -> Keys<'_> {
+        Keys { trace: &self.trace, span: &self.span, kind: &self.kind }
+    }
 }
 
 /// How many spans one span stands for, by the consistent-sampling threshold of its trace state (`ot=th:…`, W3C Trace

@@ -1,7 +1,7 @@
 //! What a span's attributes say of its other end: the database, the queue, the peer. Reads the semantic conventions'
 //! names and the older ones; never decides what the span counts as.
 
-use super::{Symbol, Symbols};
+use super::words::{Column, Symbol, Words};
 
 /// What a messaging span does (`messaging.operation.type`, before `messaging.operation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,30 +71,34 @@ pub struct RawSemantics<'a> {
 }
 
 impl RawSemantics<'_> {
-    pub fn intern(&self, symbols: &mut Symbols) -> Semantics {
-        let mut symbol = |text: Option<&str>| text.map_or(0, |t| symbols.intern(t.trim()));
+    /// The number of what they say.
+    pub fn number(&self, words: &mut Words) -> u32 {
+        let mut symbol = |column: Column, text: Option<&str>, kept: fn(&str) -> &str| {
+            text.map_or(0, |text| words.symbol(column, text, |text| kept(text).trim()))
+        };
+        let whole: fn(&str) -> &str = |text| text;
         let mut found = Semantics {
-            db_system: symbol(self.db_system),
-            db_namespace: symbol(self.db_namespace),
+            db_system: symbol(Column::DbSystem, self.db_system, whole),
+            db_namespace: symbol(Column::DbNamespace, self.db_namespace, whole),
             is_database: false,
-            messaging_system: symbol(self.messaging_system),
-            destination: symbol(self.destination),
+            messaging_system: symbol(Column::MessagingSystem, self.messaging_system, whole),
+            destination: symbol(Column::Destination, self.destination, whole),
             operation: self.operation.map_or(Operation::None, Operation::from_word),
-            peer_service: symbol(self.peer_service),
-            server_address: symbol(self.server_address.map(without_port)),
+            peer_service: symbol(Column::PeerService, self.peer_service, whole),
+            server_address: symbol(Column::ServerAddress, self.server_address, without_port),
             url_host: 0,
             peer_address: 0,
-            client: symbol(self.client_address.filter(|a| !is_ip(a) && !is_loopback(a))),
+            client: symbol(Column::Client, self.client_address, |a| if is_ip(a) || is_loopback(a) { "" } else { a }),
         };
         found.is_database = self.db_other || found.db_system != 0 || found.db_namespace != 0;
         // What is only a last resort is left out where something better is there, so that few distinct values remain.
         if found.server_address == 0 {
-            found.url_host = symbol(self.url.and_then(url_host));
+            found.url_host = symbol(Column::Url, self.url, |url| url_host(url).unwrap_or_default());
             if found.url_host == 0 {
-                found.peer_address = symbol(self.peer_address.map(without_port));
+                found.peer_address = symbol(Column::PeerAddress, self.peer_address, without_port);
             }
         }
-        found
+        words.meaning(found)
     }
 }
 

@@ -5,7 +5,7 @@ mod critical;
 #[cfg(test)]
 mod tests;
 
-use crate::spans::lineage::{ANY_DISTANCE_NS, Ids, Index, resolve};
+use crate::spans::lineage::{ANY_DISTANCE_NS, Ids, Index, Keys, resolve};
 use crate::spans::{Kind, Lineage};
 
 /// Clocks of two machines, and times of millisecond resolution, may differ by this much without being called skewed.
@@ -103,10 +103,14 @@ fn distinct(all: &[TreeSpan]) -> (Vec<usize>, Lineage) {
     let mut index = Index::default();
     let (mut kept, mut span, mut kind, mut trace) = (vec![], vec![], vec![], vec![]);
     for (i, s) in all.iter().enumerate() {
-        let at = u32::try_from(kept.len()).expect("fewer than 2^32 spans in a trace");
-        // A "trace" of its own for each span without an id, so that nothing finds it.
-        let own = if s.span == 0 { at + 1 } else { 0 };
-        if index.insert(&kind, own, s.span, s.kind, at).is_none() {
+        let keys = Keys { trace: &trace, span: &span, kind: &kind };
+        let is_new = if s.span == 0 {
+            index.insert_unnamed();
+            true
+        } else {
+            index.insert(keys, 0, s.span, s.kind).is_none()
+        };
+        if is_new {
             kept.push(i);
             span.push(s.span);
             kind.push(s.kind);
@@ -117,10 +121,8 @@ fn distinct(all: &[TreeSpan]) -> (Vec<usize>, Lineage) {
     let service: Vec<u32> = kept.iter().map(|&i| all[i].service).collect();
     let start_ns: Vec<i64> = kept.iter().map(|&i| all[i].start_ns).collect();
     let ids = Ids {
-        trace: &trace,
-        span: &span,
+        keys: Keys { trace: &trace, span: &span, kind: &kind },
         parent: &parent,
-        kind: &kind,
         service: &service,
         start_ns: &start_ns,
         reach_ns: ANY_DISTANCE_NS,

@@ -12,7 +12,7 @@ use orrery_model::{Identity, Signal};
 
 use crate::asked::Asked;
 use crate::http::Caller;
-use crate::spans::load::{Want, in_traces, load};
+use crate::spans::load::{Selection, Want, in_traces, load};
 use crate::spans::{ROOT, SpanSet, Symbol, trace_id_hex};
 use crate::time::{rfc3339, timestamp_sql};
 use crate::{Engine, QueryError, Window};
@@ -62,17 +62,20 @@ async fn find(
     let want = Want { semantics: false, names: true };
     let mut spans = SpanSet::default();
     // First the spans that match, then all others of their traces, wherever they are stored.
-    load(&session, &mut spans, &matching, "true", want).await?;
+    load(&session, &mut spans, Selection { condition: &matching, counted: "true", want }).await?;
     let traces: HashSet<u128> = spans.traces.iter().copied().collect();
+    let more = async |spans: &mut SpanSet, condition: String| {
+        load(&session, spans, Selection { condition: &condition, counted: "false", want }).await
+    };
     if !traces.is_empty() {
         let those = in_traces(&traces, &matching);
         if filter.is_some() {
-            load(&session, &mut spans, &format!("{inside} AND {those}"), "false", want).await?;
+            more(&mut spans, format!("{inside} AND {those}")).await?;
         }
         let before = format!("timestamp < {} AND {those}", timestamp_sql(window.start_ns));
         let after = format!("timestamp >= {} AND {those}", timestamp_sql(window.end_ns));
-        load(&session, &mut spans, &before, "false", want).await?;
-        load(&session, &mut spans, &after, "false", want).await?;
+        more(&mut spans, before).await?;
+        more(&mut spans, after).await?;
     }
     let mut all = whole(&spans);
     let total = all.len() as u64;
@@ -154,12 +157,12 @@ fn whole(spans: &SpanSet) -> Vec<Whole> {
 }
 
 fn summary(spans: &SpanSet, t: &Whole) -> TraceSummary {
-    let mut services: Vec<String> = t.services.iter().map(|&s| spans.symbols.text(s).to_owned()).collect();
+    let mut services: Vec<String> = t.services.iter().map(|&s| spans.words.symbols.text(s).to_owned()).collect();
     services.sort_unstable();
     TraceSummary {
         trace_id: trace_id_hex(spans.traces[t.trace]),
-        service_name: spans.symbols.text(spans.service[t.root]).to_owned(),
-        name: spans.symbols.text(spans.name[t.root]).to_owned(),
+        service_name: spans.words.symbols.text(spans.service[t.root]).to_owned(),
+        name: spans.words.symbols.text(spans.name[t.root]).to_owned(),
         start: rfc3339(t.start_ns),
         duration_ns: t.end_ns.saturating_sub(t.start_ns),
         spans: u64::from(t.spans),

@@ -16,7 +16,7 @@ pub struct Case {
     pub spans: &'static [&'static str],
     /// Milliseconds.
     pub window: (i64, i64),
-    filter: &'static str,
+    pub filter: &'static str,
     pub now: i64,
     /// `kind source>target` and the counted spans' ids, then what is not as usual; at last what is odd of the whole.
     expected: &'static [&'static str],

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod graph;
+mod parts;
 mod rollups;
 mod shapes;
 mod world;

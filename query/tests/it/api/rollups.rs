@@ -16,10 +16,10 @@ use super::graph::CASES;
 use super::world::{At, MS, T0, World, id, spans, world_over};
 use crate::fixture::config;
 
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub const MINUTE: i64 = 60_000;
+pub const HOUR: i64 = 60 * MINUTE;
 /// The hour that T0 lies in begins so many milliseconds before it.
-const TO_HOUR: i64 = (T0 / 1_000_000) % HOUR;
+pub const TO_HOUR: i64 = (T0 / 1_000_000) % HOUR;
 
 /// A lake with roll-ups, and rows in memory.
 struct Kept {
@@ -71,7 +71,11 @@ impl Setup {
     }
 
     async fn roll(&self) -> u64 {
-        let rolled = RollupKeeper::run_once(Arc::clone(&self.engine), RollupConfig::default()).await;
+        Self::roll_by(&self.engine).await
+    }
+
+    async fn roll_by(engine: &Arc<Engine>) -> u64 {
+        let rolled = RollupKeeper::run_once(Arc::clone(engine), RollupConfig::default()).await;
         assert_eq!(rolled.failures, Vec::<String>::new());
         rolled.built
     }
@@ -183,15 +187,15 @@ async fn every_rule_of_the_graph_is_the_same_from_rollups() {
 }
 
 /// Numbers without a pattern, the same for a seed.
-struct Seed(u64);
+pub struct Seed(pub u64);
 
 impl Seed {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -199,7 +203,7 @@ impl Seed {
 /// Traces of all shapes, a line a span: calls and fan-out, brokers with links, databases, externals, a service that is
 /// down, copies, lost spans, parents hours before, thresholds of sampling, skewed clocks; near the ends of the hour more
 /// than elsewhere.
-fn generated(seed: &mut Seed, traces: u64) -> Vec<String> {
+pub fn generated(seed: &mut Seed, traces: u64) -> Vec<String> {
     const SERVICES: [&str; 6] = ["shop", "cart", "eu/stock", "us/stock", "pay", "mail"];
     const HOSTS: [&str; 6] = ["api.stripe.com", "cart", "stock", "down", "10.0.0.7", "cart.prod.svc.cluster.local"];
     let mut lines = Vec::new();
@@ -298,6 +302,22 @@ async fn generated_traces_are_the_same_from_rollups_whatever_comes_late_is_merge
         let again = setup.same_in_all_windows(&what("counted again")).await;
         assert!(again >= answered, "{again} of {answered} minutes");
         setup.same_tables(&what("counted again")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_that_are_counted_a_part_of_the_traces_at_a_time_are_kept_the_same() {
+    for number in 0..3 {
+        let mut seed = Seed(100 + number);
+        let mut setup = Setup::new(10 * HOUR).await;
+        let lines = generated(&mut seed, 60);
+        for lines in lines.chunks(lines.len().div_ceil(4)) {
+            setup.flush(batch(lines)).await;
+        }
+        let what = format!("seed {number}");
+        assert!(Setup::roll_by(&setup.world.holding(25).1).await >= 3, "{what}");
+        assert!(setup.same_in_all_windows(&what).await > 60, "{what}");
+        setup.same_tables(&what).await;
     }
 }
 

@@ -1,6 +1,5 @@
 //! Telemetry written as text, one line a record, and an API over it. Times are milliseconds from [`T0`].
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray, StructArray, new_null_array};
@@ -10,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use orrery_model::{Clock, Scope, Signal, TableName, TenantId, table};
-use orrery_query::{Engine, SnapshotSource, router};
+use orrery_query::{Engine, QueryConfig, SnapshotSource, router};
 use orrery_storage::{CompactionConfig, Lake, MemoryBatch, SealedBatch, Snapshot, TableSnapshot};
 use tower::ServiceExt;
 
@@ -143,10 +142,12 @@ fn empty_maps(data_type: &DataType, n: usize) -> ArrayRef {
     Arc::new(arrow::array::MapArray::new(entries.clone(), OffsetBuffer::new_zeroed(n), none, None, *sorted))
 }
 
-/// An API, and the folder that its files live in.
+/// An API over a source, and the folder that its files live in.
 pub struct World {
     router: Router,
-    _folder: tempfile::TempDir,
+    source: Arc<dyn SnapshotSource>,
+    now: i64,
+    folder: Arc<tempfile::TempDir>,
 }
 
 /// Batches a signal, in the order they were received; `now` in milliseconds.
@@ -188,18 +189,33 @@ pub fn world_with_alerts(history: RecordBatch, placement: Placement, now: i64) -
 }
 
 fn over(snapshot: Arc<Snapshot>, folder: tempfile::TempDir, now: i64) -> World {
-    let path: &Path = folder.path();
-    let engine = Engine::new(Arc::new(Fixed(snapshot)), fixture::config(path), Arc::new(At(T0 + now * MS)));
-    World { router: router(engine.expect("an engine")), _folder: folder }
+    world_over(Arc::new(Fixed(snapshot)), folder, now).0
 }
 
 /// An API over any source, and its engine.
 pub fn world_over(source: Arc<dyn SnapshotSource>, folder: tempfile::TempDir, now: i64) -> (World, Arc<Engine>) {
-    let engine = Engine::new(source, fixture::config(folder.path()), Arc::new(At(T0 + now * MS))).expect("an engine");
-    (World { router: router(Arc::clone(&engine)), _folder: folder }, engine)
+    with_config(source, Arc::new(folder), now, |_| {})
+}
+
+fn with_config(
+    source: Arc<dyn SnapshotSource>,
+    folder: Arc<tempfile::TempDir>,
+    now: i64,
+    change: impl FnOnce(&mut QueryConfig),
+) -> (World, Arc<Engine>) {
+    let mut config = fixture::config(folder.path());
+    change(&mut config);
+    let engine = Engine::new(Arc::clone(&source), config, Arc::new(At(T0 + now * MS))).expect("an engine");
+    (World { router: router(Arc::clone(&engine)), source, now, folder }, engine)
 }
 
 impl World {
+    /// The same, holding at most so many spans at once; and its engine.
+    pub fn holding(&self, spans: usize) -> (Self, Arc<Engine>) {
+        let change = |config: &mut QueryConfig| config.spans_at_once = Some(spans);
+        with_config(Arc::clone(&self.source), Arc::clone(&self.folder), self.now, change)
+    }
+
     /// The status and the JSON of an answer.
     pub async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> (StatusCode, serde_json::Value) {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();

@@ -1,0 +1,141 @@
+//! Spans that are counted a part of the traces at a time give the same answers as all of them at once: every case of the
+//! graph's rules, messages that lead from trace to trace, and generated traces; in memory, in files, and put aside on the
+//! disk.
+
+use arrow::array::RecordBatch;
+use orrery_model::Signal;
+use serde_json::Value;
+
+use super::graph::CASES;
+use super::rollups::{HOUR, MINUTE, Seed, TO_HOUR, generated};
+use super::world::{World, at, spans, world};
+use crate::fixture::Placement;
+
+/// How many spans are held at once where not all are: every trace by itself, or some.
+const ONE: usize = 1;
+const SOME: usize = 40;
+
+/// All that is counted of spans, but for how long it took; and what is behind the first so many edges.
+async fn answers(world: &World, (start, end): (i64, i64), filter: &str, edges: usize) -> Vec<(String, Value)> {
+    let (start, end) = (at(start), at(end));
+    let mut asked = vec![("start", start.as_str()), ("end", end.as_str())];
+    if !filter.is_empty() {
+        asked.push(("filter", filter));
+    }
+    let mut all = Vec::new();
+    let mut ask = async |path: &str, more: &[(&str, &str)]| -> Value {
+        let asked = [&asked[..], more].concat();
+        let (status, mut json) = world.ask(path, &asked).await;
+        if let Some(receipt) = json.get_mut("receipt").and_then(Value::as_object_mut) {
+            receipt.retain(|key, _| ["copies", "minutes", "partial", "sql"].contains(&key.as_str()));
+        }
+        all.push((format!("{status} {path} {more:?}"), json.clone()));
+        json
+    };
+    let graph = ask("service-graph", &[]).await;
+    for (edge, limit) in
+        graph["edges"].as_array().into_iter().flatten().take(edges).zip(["1000", "2"].into_iter().cycle())
+    {
+        ask("service-graph/spans", &[("edge", edge["id"].as_str().expect("an id")), ("limit", limit)]).await;
+    }
+    let services = ask("services", &[]).await;
+    for service in services["services"].as_array().into_iter().flatten().take(edges) {
+        ask(&format!("services/{}", service["id"].as_str().expect("an id")), &[]).await;
+    }
+    all
+}
+
+/// Asserts that the answers do not depend on how many spans are held at once; gives the number of calls.
+async fn same(world: &World, window: (i64, i64), filter: &str, edges: usize, at_once: &[usize], what: &str) -> u64 {
+    let all_at_once = answers(world, window, filter, edges).await;
+    for at_once in at_once {
+        let in_parts = answers(&world.holding(*at_once).0, window, filter, edges).await;
+        for (part, all) in in_parts.iter().zip(&all_at_once) {
+            assert_eq!(part, all, "{what}, {at_once} spans at once");
+        }
+        assert_eq!(in_parts.len(), all_at_once.len(), "{what}");
+    }
+    let edges = all_at_once[0].1["edges"].as_array().expect("edges");
+    edges.iter().map(|edge| edge["calls"].as_u64().expect("calls")).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rule_of_the_graph_is_the_same_in_parts() {
+    for case in CASES {
+        let batches: Vec<RecordBatch> = case.spans.iter().map(|line| spans(&[line])).collect();
+        let world = world(&[(Signal::Spans, batches)], Placement::Half, case.now);
+        same(&world, case.window, case.filter, usize::MAX, &[ONE, 3], case.name).await;
+    }
+}
+
+/// Messages whose spans are in many traces: created, sent, received and processed, alone or in batches, with and without
+/// their destinations and ids of their own, some of them copied, some with a copy that differs.
+fn messages(seed: &mut Seed, traces: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    for trace in 0..traces {
+        let start = seed.below(7 * MINUTE as u64) as i64 - 3 * MINUTE;
+        for i in 0..1 + seed.below(4) {
+            let (kind, operation) = [
+                ("P", " messaging.operation.type=create"),
+                ("C", " messaging.operation.type=send"),
+                ("P", ""),
+                ("C", " messaging.operation.type=receive"),
+                ("K", " messaging.operation.type=receive"),
+                ("K", " messaging.operation.type=process"),
+                ("K", ""),
+                ("I", ""),
+            ][seed.below(8) as usize];
+            let service = seed.one(&["shop", "mailer", "audit"]);
+            let to = seed.one(&["", " messaging.destination.name=orders messaging.system=kafka"]);
+            let links: String = (0..seed.below(3))
+                .map(|_| {
+                    let (other, span) = (seed.below(traces), seed.below(3));
+                    format!(" link=m{other:x}/{other:x}.{span:x}")
+                })
+                .collect();
+            let begin = start + seed.below(200_000) as i64;
+            let parent = if i > 0 && seed.below(2) == 0 { format!("{trace:x}.0") } else { "-".to_owned() };
+            let rest = format!("{service} {begin}+9{operation}{to}{links}");
+            lines.push(format!("m{trace:x} {trace:x}.{i:x}<{parent} {kind} {rest}"));
+            match seed.below(12) {
+                0 => lines.push(format!("m{trace:x} {trace:x}.{i:x}<{parent} {kind} {rest}")),
+                1 => lines
+                    .push(format!("m{trace:x} {trace:x}.{i:x}<{parent} {kind} {service} {begin}+10{operation}{to}")),
+                // Another span of the same id.
+                2 => lines.push(format!("m{trace:x} {trace:x}.{i:x}<{parent} S {rest}")),
+                _ => {}
+            }
+        }
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_traces_and_messages_are_the_same_in_parts() {
+    let seeds = std::env::var("ORRERY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for number in 0..seeds {
+        let mut seed = Seed(number);
+        let mut lines = generated(&mut seed, 40);
+        lines.extend(messages(&mut seed, 60));
+        let batch = |lines: &[String]| spans(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let batches: Vec<RecordBatch> = lines.chunks(lines.len().div_ceil(5)).map(batch).collect();
+        let hour = -TO_HOUR;
+        let windows = [
+            (hour - HOUR, hour + 2 * HOUR),
+            (hour, hour + HOUR),
+            (0, 100_000),
+            (hour + 58 * MINUTE, hour + 61 * MINUTE),
+        ];
+        let what = |what: &str| format!("seed {number}, {what}");
+        let in_files = world(&[(Signal::Spans, batches.clone())], Placement::Files, 10 * HOUR);
+        let calls = same(&in_files, windows[0], "", 3, &[SOME], &what("in files")).await;
+        assert!(calls > 200, "{calls} calls");
+        let half = world(&[(Signal::Spans, batches)], Placement::Half, 10 * HOUR);
+        assert_eq!(same(&half, windows[0], "", 3, &[ONE, SOME], &what("half in files")).await, calls);
+        for window in &windows[1..] {
+            same(&half, *window, "", 1, &[SOME], &what(&format!("{window:?}"))).await;
+        }
+        let filter = "service_name <> 'cart' AND kind <> 'PRODUCER'";
+        same(&half, windows[0], filter, 1, &[SOME], &what("with a filter")).await;
+    }
+}
