@@ -28,6 +28,7 @@ impl<'a> Text<'a> {
         }
     }
 
+    #[inline]
     pub fn get(&self, i: usize) -> Option<&'a str> {
         match self {
             Self::Utf8(a) => (!a.is_null(i)).then(|| a.value(i)),
@@ -38,6 +39,7 @@ impl<'a> Text<'a> {
     }
 
     /// The value, empty where it is NULL.
+    #[inline]
     pub fn or_empty(&self, i: usize) -> &'a str {
         self.get(i).unwrap_or_default()
     }
@@ -54,10 +56,12 @@ pub struct Integers<'a> {
 }
 
 impl Integers<'_> {
+    #[inline]
     pub fn get(&self, i: usize) -> Option<i64> {
         (!self.array.is_null(i)).then(|| self.values[i])
     }
 
+    #[inline]
     pub fn or_zero(&self, i: usize) -> i64 {
         self.get(i).unwrap_or_default()
     }

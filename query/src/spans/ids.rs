@@ -1,12 +1,14 @@
 //! The ids of spans, between hex and numbers. Never says whether a span of an id exists.
 
 /// A hex trace id as a number.
+#[inline]
 pub fn parse_trace_id(hex: &str) -> Option<u128> {
     let (high, low) = hex.as_bytes().split_at_checked(16)?;
     Some((u128::from(sixteen(high)?) << 64) | u128::from(sixteen(low)?))
 }
 
 /// A hex span id as a number. All zeros, OTLP's "no span", is `None`.
+#[inline]
 pub fn parse_span_id(hex: &str) -> Option<u64> {
     sixteen(hex.as_bytes()).filter(|&id| id != 0)
 }
@@ -19,6 +21,7 @@ pub fn span_id_hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
+#[inline]
 fn sixteen(hex: &[u8]) -> Option<u64> {
     let (high, low) = hex.split_at_checked(8)?;
     let high = eight(high.try_into().ok()?)?;
@@ -26,6 +29,7 @@ fn sixteen(hex: &[u8]) -> Option<u64> {
 }
 
 /// Eight digits at once, a byte of a word each, since every row of a large window has eight of these.
+#[inline]
 fn eight(digits: [u8; 8]) -> Option<u32> {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let text = u64::from_be_bytes(digits);

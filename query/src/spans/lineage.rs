@@ -29,10 +29,12 @@ pub struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    #[inline]
     fn are(&self, i: u32, trace: u32, span: u64) -> bool {
         self.span[i as usize] == span && self.trace[i as usize] == trace
     }
 
+    #[inline]
     fn hash(&self, i: u32) -> u64 {
         hash(self.trace[i as usize], self.span[i as usize])
     }
@@ -67,6 +69,7 @@ impl Index {
 
     /// Adds the span that comes next to the columns. Where one with the same ids and kind is in, gives that one and adds
     /// nothing.
+    #[inline]
     pub fn insert(&mut self, keys: Keys<'_>, trace: u32, span: u64, kind: Kind) -> Option<u32> {
         debug_assert_eq!(self.next.len(), keys.span.len());
         let i = u32::try_from(self.next.len()).expect("fewer than 2^32 spans");
@@ -105,6 +108,7 @@ impl Index {
 }
 
 /// Span ids are random mostly; where they are not, this spreads them.
+#[inline]
 fn hash(trace: u32, span: u64) -> u64 {
     let mixed = (span ^ u64::from(trace).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     mixed ^ (mixed >> 32)

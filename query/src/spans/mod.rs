@@ -36,6 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     pub fn from_word(word: &str) -> Self {
         match word {
             "INTERNAL" => Self::Internal,
@@ -170,19 +171,23 @@ impl SpanSet {
         &self.words.symbols
     }
 
+    #[inline]
     pub fn semantics(&self, i: usize) -> &Semantics {
         self.words.meanings.get(self.semantics[i])
     }
 
+    #[inline]
     pub fn links(&self, i: usize) -> &[LinkTarget] {
         u32::try_from(i).ok().and_then(|i| self.links.get(&i)).map_or(&[], Vec::as_slice)
     }
 
+    #[inline]
     pub fn trace_id(&self, i: usize) -> u128 {
         self.traces[self.trace[i] as usize]
     }
 
     /// The end, not before the start.
+    #[inline]
     pub fn end_ns(&self, i: usize) -> i64 {
         self.start_ns[i].saturating_add(self.duration_ns[i].max(0))
     }
@@ -218,6 +223,7 @@ impl SpanSet {
     }
 
     /// Adds a span, unless it is a copy of one that is in.
+    #[inline]
     pub fn push(&mut self, new: &NewSpan, links: &[LinkTarget]) -> bool {
         let next_trace = u32::try_from(self.traces.len()).expect("fewer than 2^32 traces");
         let trace = match self.trace_numbers.entry(new.trace) {

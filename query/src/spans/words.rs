@@ -73,6 +73,7 @@ impl Default for Meanings {
 }
 
 impl Meanings {
+    #[inline]
     pub fn get(&self, number: u32) -> &Semantics {
         &self.all[number as usize]
     }
@@ -143,6 +144,7 @@ impl Words {
     }
 
     /// The service's id: `name`, or `namespace/name`.
+    #[inline]
     pub fn service(&mut self, name: &str, namespace: &str) -> Symbol {
         let name_number = self.symbol(Column::Service, name, |text| text);
         if namespace.is_empty() {
@@ -153,6 +155,7 @@ impl Words {
         *self.services.entry(key).or_insert_with(|| known.symbol(&format!("{namespace}/{name}")))
     }
 
+    #[inline]
     pub fn meaning(&mut self, semantics: Semantics) -> u32 {
         if self.last_meaning.0 != semantics {
             if self.meanings.len() >= MAX_OWN {
@@ -172,6 +175,7 @@ struct Known {
 }
 
 impl Known {
+    #[inline]
     fn symbol(&mut self, text: &str) -> Symbol {
         if text.is_empty() {
             return 0;
@@ -213,6 +217,7 @@ impl Memo {
 }
 
 /// By length, first and last bytes: what values of one column differ in, mostly.
+#[inline]
 fn slot(text: &[u8]) -> usize {
     let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let (head, tail) = if text.len() < 8 {
