@@ -59,6 +59,7 @@ impl Held {
 }
 
 /// Spans as they are gathered.
+#[expect(clippy::large_enum_variant, reason = "there is one in a request")]
 pub enum Gathered {
     All(SpanSet),
     /// Of these traces, a part at a time, in these words.
