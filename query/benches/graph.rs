@@ -69,7 +69,7 @@ fn batch(traces: std::ops::Range<usize>, interval_ns: i64) -> RecordBatch {
             .column("span_id", span_id(trace, i))
             .column("name", Value::Text(name))
             .column("kind", Value::Text(kind))
-            .column("status_code", Value::Text(if noise % 50 == 0 { "ERROR" } else { "UNSET" }))
+            .column("status_code", Value::Text(if noise.is_multiple_of(50) { "ERROR" } else { "UNSET" }))
             .resource("service.name", Value::Text(service))
             .resource("service.namespace", Value::Text("shop"))
             .item("user.id", leak(format!("user-{}", noise % 100_000)));
@@ -96,9 +96,9 @@ fn batch(traces: std::ops::Range<usize>, interval_ns: i64) -> RecordBatch {
     fixture::batch(Signal::Spans, &rows)
 }
 
-async fn filled(dir: &Path, spans: usize) -> Lake {
+async fn filled(dir: &Path, spans: usize) -> Arc<Lake> {
     std::fs::create_dir_all(dir).expect("a folder");
-    let lake = Lake::open(dir).await.expect("the lake opens");
+    let lake = Arc::new(Lake::open(dir).await.expect("the lake opens"));
     let traces = spans / TRACE.len();
     let there = lake.flushed_sequence() as usize;
     for flush in there..FLUSHES {
