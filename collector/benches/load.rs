@@ -1,5 +1,5 @@
 //! Two generated loads, the same for every benchmark: `a` has the shape of Jaeger's tracegen (10 services, 10 spans a
-//! trace, 11 attributes a span out of 97 keys and 1,000 values), `b` that of a shop with semantic conventions (12
+//! trace, all of one service, 11 attributes a child out of 97 keys and 1,000 values, both taken in turn), `b` that of a shop with semantic conventions (12
 //! services, 12 spans a trace, high-entropy paths, users and client addresses). Seeded: the same spans in every run but
 //! for the start time given. Not a benchmark itself.
 
@@ -29,6 +29,7 @@ pub fn requests(shape: Shape, spans: usize, per_request: usize, start_ns: u64) -
 pub struct Requests {
     shape: Shape,
     random: Random,
+    turns: Turns,
     /// Spans of traces that are begun, for the next request.
     pending: Vec<(usize, Span)>,
     left: usize,
@@ -43,7 +44,7 @@ impl Requests {
     pub fn new(shape: Shape, spans: usize, per_request: usize, start_ns: u64, interval_ns: u64) -> Self {
         let random = Random(0x9e37_79b9_7f4a_7c15 ^ shape as u64);
         let pending = Vec::with_capacity(per_request + 12);
-        Self { shape, random, pending, left: spans, per_request, start_ns, interval_ns }
+        Self { shape, random, turns: Turns::default(), pending, left: spans, per_request, start_ns, interval_ns }
     }
 }
 
@@ -57,7 +58,7 @@ impl Iterator for Requests {
         }
         while self.pending.len() < wanted {
             match self.shape {
-                Shape::A => trace_a(&mut self.random, self.start_ns, &mut self.pending),
+                Shape::A => trace_a(&mut self.random, &mut self.turns, self.start_ns, &mut self.pending),
                 Shape::B => trace_b(&mut self.random, self.start_ns, &mut self.pending),
             }
             self.start_ns += self.interval_ns;
@@ -155,31 +156,59 @@ fn resource(shape: Shape, service: usize) -> Vec<KeyValue> {
     }
 }
 
-fn trace_a(random: &mut Random, start: u64, out: &mut Vec<(usize, Span)>) {
+/// What comes next of load `a`: the trace, and of its attributes the key and the value.
+#[derive(Default)]
+struct Turns {
+    trace: u64,
+    key: u64,
+    value: u64,
+}
+
+impl Turns {
+    fn attribute(&mut self) -> KeyValue {
+        let next = text(&format!("attr_{:02}", self.key), format!("val_{:02}", self.value));
+        (self.key, self.value) = ((self.key + 1) % 97, (self.value + 1) % 1_000);
+        next
+    }
+}
+
+fn trace_a(random: &mut Random, turns: &mut Turns, start: u64, out: &mut Vec<(usize, Span)>) {
+    let service = (turns.trace % SERVICES_A) as usize;
+    turns.trace += 1;
     let trace_id = random.trace_id();
     let root = random.span_id();
-    for i in 0..10_u64 {
-        let first = random.below(97);
-        let attributes = (0..11)
-            .map(|k| text(&format!("attr_{:02}", (first + k) % 97), format!("value-{}", random.below(1_000))))
-            .collect();
+    let span = |span_id: Vec<u8>, start: u64, duration: u64| Span {
+        trace_id: trace_id.clone(),
+        span_id,
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + duration,
+        ..Default::default()
+    };
+    out.push((
+        service,
+        Span {
+            name: "lets-go".into(),
+            kind: 2,
+            attributes: vec![text("peer.service", "tracegen-server"), text("peer.host.ipv4", "1.1.1.1")],
+            ..span(root.clone(), start, random.latency())
+        },
+    ));
+    for i in 0..9_u64 {
+        let own = span(random.span_id(), start + i * 123_000, random.latency());
         out.push((
-            i as usize,
+            service,
             Span {
-                trace_id: trace_id.clone(),
-                span_id: if i == 0 { root.clone() } else { random.span_id() },
-                parent_span_id: if i == 0 { Vec::new() } else { root.clone() },
-                name: format!("op-{}", random.below(20)),
-                kind: if i == 0 { 2 } else { 1 },
-                start_time_unix_nano: start + i * 1_000,
-                end_time_unix_nano: start + i * 1_000 + random.latency(),
-                attributes,
-                ..Default::default()
+                parent_span_id: root.clone(),
+                name: format!("child-span-{i:02}"),
+                kind: 3,
+                attributes: (0..11).map(|_| turns.attribute()).collect(),
+                ..own
             },
         ));
     }
 }
 
+const SERVICES_A: u64 = 10;
 pub const SERVICES_B: [&str; 12] = [
     "gateway",
     "catalog",

@@ -1,15 +1,19 @@
-//! What an hour of spans costs to keep and to ask: ingest, flush and compaction in CPU-seconds, bytes a span, and the
+//! What hours of spans cost to keep and to ask: ingest, flush and compaction in CPU-seconds, bytes a span, and the
 //! latency of the questions that people ask. The cold figures need the right to drop the page cache (root) and are left
 //! out without it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Options;
-use crate::loads::load::Shape;
-use crate::loads::{Stream, now_ns, spans_per_trace};
-use crate::server::{Folder, Server};
+use bytes::Bytes;
 
-const WINDOW: Duration = Duration::from_secs(3_600);
+use crate::client::{self, Batch, Protocol};
+use crate::loads::load::{self, Shape};
+use crate::loads::{RECORDS_PER_REQUEST, Stream, now_ns, spans_per_trace};
+use crate::server::{Folder, Server};
+use crate::{CONNECTIONS, Options};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
 const LOOKUPS: usize = 25;
 const ROUNDS: usize = 9;
 /// Until the hour is counted beforehand.
@@ -17,25 +21,29 @@ const ROLLUP_PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn measure(options: &Options, shape: Shape) {
     let n = options.spans as f64;
-    println!("load {shape:?}: {} spans over an hour", options.spans);
+    println!("load {shape:?}: {} spans over {} h", options.spans, options.hours);
     let folder = Folder::new(&options.dir);
-    // An hour that has ended, whole, so that all of it may be compacted.
-    let hour_ns = WINDOW.as_nanos() as u64;
-    let start_ns = (now_ns() / hour_ns - 1) * hour_ns;
-    let interval_ns = hour_ns / (options.spans as u64 / spans_per_trace(shape) + 1);
+    // Hours that have ended, whole, so that all of them may be compacted.
+    let window_ns = options.hours * HOUR_NS;
+    let start_ns = (now_ns() / HOUR_NS - options.hours) * HOUR_NS;
+    let interval_ns = window_ns / (options.spans as u64 / spans_per_trace(shape) + 1);
 
-    let server = Server::start_in(&folder, &[]);
+    // Dense keys are learned before the merge, as they are in a server that runs for longer.
+    let server = Server::start_in(&folder, &["--set", "storage.learn_every=10s"]);
     let before = server.cpu_seconds();
     let cpu = || server.cpu_seconds() - before;
     Stream { shape, spans: options.spans, start_ns, interval_ns }.send(server.otlp_http);
     println!("  spans per CPU-second until acknowledged        {:>10.0}", n / cpu());
     server.flush();
     println!("  spans per CPU-second with all flushed          {:>10.0}", n / cpu());
-    let files = server.sql("SELECT count(*) FROM spans")[0][0].as_u64();
-    assert_eq!(files, Some(options.spans as u64), "stored = acknowledged");
+    assert_eq!(server.count("spans"), options.spans as u64, "stored = acknowledged");
     let (flushed, _) = server.bytes_on_disk();
     server.lake("compact");
-    println!("  spans per CPU-second with all compacted        {:>10.0}", n / cpu());
+    let (all, counting) = (cpu(), server.cpu_seconds_of("query"));
+    println!("  spans per CPU-second with all compacted        {:>10.0}", n / (all - counting));
+    println!("  and with what roll-ups counted of it meanwhile {:>10.0}", n / all);
+    let merged = server.get("/api/v1/lake/status")["merged_rows"].as_f64().unwrap_or(0.0);
+    println!("  rows written again by merges, a span           {:>10.2}", merged / n);
     println!("  peak RSS                                       {:>10.0} MB", server.peak_rss_mb());
     assert_eq!(server.count("spans"), options.spans as u64, "compacted = stored");
     let status = server.get("/api/v1/lake/status");
@@ -45,15 +53,63 @@ pub fn measure(options: &Options, shape: Shape) {
         "  bytes a span: live Parquet                     {:>10.1}",
         status["file_bytes"].as_f64().unwrap_or(0.0) / n
     );
-    let window = format!("start={start_ns}&end={}", start_ns + hour_ns);
-    let traces = ids(&server, start_ns, hour_ns);
-    ask(&server, shape, &window, &traces);
+    let hour = format!("start={}&end={}", start_ns + window_ns - HOUR_NS, start_ns + window_ns);
+    let traces = ids(&server, start_ns, window_ns);
+    ask(&server, shape, &hour, &traces);
+    println!(
+        "  bytes a span: with filters and roll-ups        {:>10.1}",
+        (status["file_bytes"].as_f64().unwrap_or(0.0) + server.catalog_bytes() as f64) / n
+    );
     drop(server);
     cold(&folder, &traces);
 }
 
-/// Trace ids from all over the hour.
-fn ids(server: &Server, start_ns: u64, hour_ns: u64) -> Vec<String> {
+/// The memory that a merge of all spans takes with ingest at a rate beside it.
+pub fn measure_merge(options: &Options, shape: Shape) {
+    println!("load {shape:?}: {} spans merged beside {:.0} spans/s", options.spans, options.rate);
+    let folder = Folder::new(&options.dir);
+    let start_ns = (now_ns() / HOUR_NS - 1) * HOUR_NS;
+    let interval_ns = HOUR_NS / (options.spans as u64 / spans_per_trace(shape) + 1);
+    // Nothing is merged before the server that is measured starts.
+    let flags = ["--set", "compaction.enabled=false"];
+    let server = Server::start_in(&folder, &flags);
+    Stream { shape, spans: options.spans, start_ns, interval_ns }.send(server.otlp_http);
+    server.flush();
+    let before = server.get("/api/v1/lake/status")["files"].clone();
+    drop(server);
+
+    let server = Server::start_in(&folder, &flags);
+    let merged = AtomicBool::new(false);
+    let (seconds, sent) = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            let rate = options.rate / RECORDS_PER_REQUEST as f64;
+            let mut requests = load::Requests::new(shape, usize::MAX, RECORDS_PER_REQUEST, now_ns(), 1_000_000);
+            let mut sent = 0;
+            while !merged.load(Ordering::Relaxed) {
+                let second: Vec<Bytes> = requests.by_ref().take(rate as usize).map(Bytes::from).collect();
+                let batch = Batch { signal: "traces", requests: &second, rate: Some(rate) };
+                client::send(Protocol::Http, server.otlp_http, CONNECTIONS, &batch);
+                sent += second.len() * RECORDS_PER_REQUEST;
+            }
+            sent
+        });
+        let started = Instant::now();
+        server.lake("compact");
+        let seconds = started.elapsed().as_secs_f64();
+        merged.store(true, Ordering::Relaxed);
+        (seconds, beside.join().expect("the load is sent"))
+    });
+    assert_eq!(server.count("spans"), (options.spans + sent) as u64, "nothing is lost, nothing is there twice");
+    println!(
+        "  files before and after                         {before:>10} {}",
+        server.get("/api/v1/lake/status")["files"]
+    );
+    println!("  merged in                                      {seconds:>10.1} s, {sent} spans beside");
+    println!("  peak RSS                                       {:>10.0} MB", server.peak_rss_mb());
+}
+
+/// Trace ids from all over the window.
+fn ids(server: &Server, start_ns: u64, window_ns: u64) -> Vec<String> {
     let id = |at: u64| {
         let query = format!(
             "SELECT trace_id FROM spans WHERE timestamp >= to_timestamp_nanos({at}) AND \
@@ -62,10 +118,10 @@ fn ids(server: &Server, start_ns: u64, hour_ns: u64) -> Vec<String> {
         );
         server.sql(&query)[0][0].as_str().expect("a trace id").to_owned()
     };
-    (0..LOOKUPS as u64).map(|i| id(start_ns + i * (hour_ns - 10_000_000_000) / LOOKUPS as u64)).collect()
+    (0..LOOKUPS as u64).map(|i| id(start_ns + i * (window_ns - 10_000_000_000) / LOOKUPS as u64)).collect()
 }
 
-fn ask(server: &Server, shape: Shape, window: &str, traces: &[String]) {
+fn ask(server: &Server, shape: Shape, hour: &str, traces: &[String]) {
     let found = |id: &str| time(|| drop(server.get(&format!("/api/v1/traces/{id}"))));
     for id in traces {
         found(id);
@@ -75,7 +131,7 @@ fn ask(server: &Server, shape: Shape, window: &str, traces: &[String]) {
     print("trace by ID, absent", (0..LOOKUPS).map(|i| time(|| missing(server, &absent(i)))).collect());
     let conditions: &[(&str, &str)] = match shape {
         Shape::A => &[
-            ("one of 97 keys, one of 1,000 values", "attributes['attr_42'] = 'value-7'"),
+            ("one of 97 keys, one of 1,000 values", "attributes['attr_42'] = 'val_07'"),
             ("one of 97 keys, a value nobody sent", "attributes['attr_42'] = 'nobody'"),
         ],
         Shape::B => &[
@@ -91,7 +147,7 @@ fn ask(server: &Server, shape: Shape, window: &str, traces: &[String]) {
         );
         print(&format!("newest 20 by {name}"), (0..ROUNDS).map(|_| time(|| drop(server.sql(&query)))).collect());
     }
-    let graph = format!("/api/v1/service-graph?{window}");
+    let graph = format!("/api/v1/service-graph?{hour}");
     let raw = format!("{graph}&rollups=ignore");
     print("service graph of the hour, span by span", (0..3).map(|_| time(|| drop(server.get(&raw)))).collect());
     let counted = || server.get(&graph)["receipt"]["minutes"]["rollups"].as_u64().unwrap_or(0);

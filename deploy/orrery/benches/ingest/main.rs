@@ -3,9 +3,9 @@
 //! `cargo bench -p orrery --bench ingest -- [a|b|logs|metrics]… [--grpc] [--spans N] [--dir PATH]` measures at full speed;
 //! `cargo bench -p orrery --bench ingest -- visible [a|b] [--rate SPANS_PER_S] [--seconds N]` measures how soon a span is
 //! found by SQL after its acknowledgement. `logs` and `metrics` are the TrainTicket day of `ORRERY_SHARED`.
-//! `cargo bench -p orrery --bench ingest -- lake [a|b]… [--spans N]` measures what an hour of 10 million spans costs to
-//! keep and to ask; `cargo bench -p orrery --bench ingest -- rules [--spans N] [--rules N] [--rounds N]` what alert rules
-//! cost beside ingest.
+//! `cargo bench -p orrery --bench ingest -- lake [a|b]… [--spans N] [--hours N]` measures what 10 million spans of an hour
+//! or of several cost to keep and to ask, `… -- merge [a|b]… [--spans N] [--rate SPANS_PER_S]` the memory of merging them
+//! beside ingest, and `… -- rules [--spans N] [--rules N] [--rounds N]` what alert rules cost beside ingest.
 
 mod client;
 mod lake;
@@ -27,6 +27,7 @@ struct Options {
     spans: usize,
     rules: usize,
     rounds: usize,
+    hours: u64,
     dir: PathBuf,
     rate: f64,
     seconds: f64,
@@ -39,6 +40,7 @@ fn main() {
         spans: 0,
         rules: 500,
         rounds: 5,
+        hours: 1,
         dir: std::env::current_dir().expect("a folder").join("target"),
         rate: 100_000.0,
         seconds: 30.0,
@@ -56,7 +58,8 @@ fn main() {
             "--dir" => options.dir = value().into(),
             "--rules" => options.rules = value().parse().expect("--rules takes a number"),
             "--rounds" => options.rounds = value().parse().expect("--rounds takes a number"),
-            "visible" | "lake" | "rules" => measure = arg,
+            "--hours" => options.hours = value().parse().expect("--hours takes a number"),
+            "visible" | "lake" | "merge" | "rules" => measure = arg,
             load => options.loads.push(load.to_owned()),
         }
     }
@@ -73,6 +76,7 @@ fn main() {
         match measure.as_str() {
             "visible" => measure_visibility(&options, load),
             "lake" => lake::measure(&options, loads::shape(load).expect("lake takes a and b")),
+            "merge" => lake::measure_merge(&options, loads::shape(load).expect("merge takes a and b")),
             _ => measure_ingest(&options, load),
         }
     }

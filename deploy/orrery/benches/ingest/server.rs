@@ -81,9 +81,15 @@ impl Server {
     /// User and system time the process has used, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the server runs");
-        let fields: Vec<&str> = stat[stat.rfind(')').expect("stat names the process") + 2..].split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
-        ticks as f64 / 100.0
+        ticks(&stat) as f64 / 100.0
+    }
+
+    /// Of its threads of a name.
+    pub fn cpu_seconds_of(&self, name: &str) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
+        let stats = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        let ticks = stats.filter(|stat| stat.contains(&format!("({name})"))).map(|stat| ticks(&stat));
+        ticks.sum::<u64>() as f64 / 100.0
     }
 
     /// The most memory the process has held, in MB.
@@ -136,6 +142,11 @@ impl Server {
         line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
     }
 
+    /// The catalog, which has the files' filters and the roll-ups.
+    pub fn catalog_bytes(&self) -> u64 {
+        std::fs::metadata(self.dir.join("data/catalog.sqlite")).expect("the catalog").len()
+    }
+
     /// Bytes of the Parquet files, and of the whole data folder less the log's preallocated segments.
     pub fn bytes_on_disk(&self) -> (u64, u64) {
         let (mut parquet, mut all) = (0, 0);
@@ -165,4 +176,10 @@ impl Drop for Server {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// What a process or thread has taken, in user space and in the kernel.
+fn ticks(stat: &str) -> u64 {
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("stat names the process") + 2..].split(' ').collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
 }
