@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::table::{FileKeys, Known, Recent, TokenCache};
+use crate::table::{FileKeys, FilterCache, Known, Recent};
 use crate::{QueryError, Session};
 
 /// Where snapshots come from: the store, or a test's own batches and files.
@@ -237,7 +237,7 @@ impl Engine {
         let everyone = Lane::sharing(everyone, memory);
         let known = Known {
             keys: Arc::new(FileKeys::default()),
-            tokens: Arc::new(TokenCache::new(config.token_cache_bytes)),
+            filters: Arc::new(FilterCache::new(config.token_cache_bytes)),
             trace_filters: Arc::new(source.trace_filters(config.trace_filter_cache_bytes)),
             recent: None,
         };
@@ -300,7 +300,7 @@ impl Engine {
 
     /// What is remembered of files at this moment.
     pub fn caches(&self) -> Caches {
-        Caches { token_filter_bytes: self.known.tokens.bytes(), trace_filter_bytes: self.known.trace_filters.bytes() }
+        Caches { token_filter_bytes: self.known.filters.bytes(), trace_filter_bytes: self.known.trace_filters.bytes() }
     }
 
     pub(crate) const fn rollups(&self) -> Option<&Arc<Rollups>> {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,9 @@ impl VerifiedFile {
                 _ => merged.push(range),
             }
         }
+        if merged.len() > 1 {
+            merged.iter().for_each(|range| self.announce(range));
+        }
         let read: Vec<Bytes> = merged.iter().map(|range| self.read_widened(range)).collect::<Result<_, _>>()?;
         let part = |range: &Range<u64>| {
             let index = merged.partition_point(|wide| wide.start <= range.start).saturating_sub(1);
@@ -160,6 +164,13 @@ impl VerifiedFile {
             }
         };
         ranges.iter().map(part).collect()
+    }
+
+    /// Has the kernel fetch a range while others are read: a disk answers many at once.
+    fn announce(&self, range: &Range<u64>) {
+        let length = NonZeroU64::new(range.end.saturating_sub(range.start));
+        // It is a hint: without it the range is read all the same.
+        let _ = rustix::fs::fadvise(&self.0.file, range.start, length, rustix::fs::Advice::WillNeed);
     }
 
     pub fn read(&self, range: Range<u64>) -> Result<Bytes, ReadError> {

@@ -8,11 +8,7 @@ use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::trace_filter::{BLOCK_BYTES, block_of, mask};
-
-/// Rows that one filter is about, a part of a row group: common words are in every filter once more, so that smaller
-/// sections cost bytes, and larger ones more rows read for a rare word.
-pub(crate) const SECTION_ROWS: usize = 8_192;
+use crate::section_filter::{Place, SECTION_ROWS, Sections};
 
 /// Of what is a word, of its folding, of its hash and of the filter's bits.
 const VERSION: u32 = 1;
@@ -105,14 +101,6 @@ pub struct TokenFilters {
     row_groups: Vec<Place>,
 }
 
-/// The filters of one row group, one after another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
-    offset: u64,
-    /// The size of each section's filter; `None` for a section with too many words for one.
-    blocks: Vec<Option<u32>>,
-}
-
 impl TokenFilters {
     /// The key in the footer's key-value metadata.
     pub const KEY: &'static str = "orrery.token_filters";
@@ -135,9 +123,9 @@ impl TokenFilters {
         (found.version == VERSION && found.column == column && found.section_rows > 0).then_some(found)
     }
 
-    /// Notes the filters of the next row group, the first of which begins at the offset.
-    pub(crate) fn push(&mut self, offset: u64, blocks: Vec<Option<u32>>) {
-        self.row_groups.push(Place { offset, blocks });
+    /// Notes the filters of the next row group.
+    pub(crate) fn push(&mut self, place: Place) {
+        self.row_groups.push(place);
     }
 
     /// The entry of the footer's key-value metadata.
@@ -158,26 +146,13 @@ impl TokenFilters {
 
     /// The bytes of the file that hold a row group's filters, to be given to [`Self::load`].
     pub fn range(&self, row_group: usize) -> Range<u64> {
-        let place = &self.row_groups[row_group];
-        let blocks: u64 = place.blocks.iter().flatten().map(|blocks| u64::from(*blocks)).sum();
-        place.offset..place.offset.saturating_add(blocks * BLOCK_BYTES as u64)
+        self.row_groups[row_group].range()
     }
 
     /// The filters in the bytes of [`Self::range`]; `None` where they are too few.
     pub fn load(&self, row_group: usize, bytes: Bytes) -> Option<RowGroupTokens> {
-        let mut at = 0;
-        let sections: Vec<_> = self.row_groups[row_group]
-            .blocks
-            .iter()
-            .map(|blocks| {
-                blocks.map(|blocks| {
-                    let start = at;
-                    at += blocks as usize * BLOCK_BYTES;
-                    start..at
-                })
-            })
-            .collect();
-        (bytes.len() == at).then(|| RowGroupTokens { bytes, sections, same_unicode: self.unicode == unicode() })
+        let sections = self.row_groups[row_group].load(bytes)?;
+        Some(RowGroupTokens { sections, same_unicode: self.unicode == unicode() })
     }
 }
 
@@ -188,8 +163,7 @@ fn unicode() -> String {
 /// The filters of one row group.
 #[derive(Clone, Debug)]
 pub struct RowGroupTokens {
-    bytes: Bytes,
-    sections: Vec<Option<Range<usize>>>,
+    sections: Sections,
     /// Whether the writer had our version of Unicode. ASCII words are the same in all.
     same_unicode: bool,
 }
@@ -201,22 +175,11 @@ impl RowGroupTokens {
 
     /// Whether the word may be in a row of the section. `false` is certain.
     pub fn may_hold(&self, section: usize, word: &Word) -> bool {
-        let Some(range) = &self.sections[section] else { return true };
-        if !word.is_ascii && !self.same_unicode {
-            return true;
-        }
-        // A filter without blocks is of rows without words.
-        let filter = &self.bytes[range.clone()];
-        let start = block_of(word.hash, filter.len() / BLOCK_BYTES) * BLOCK_BYTES;
-        let Some(block) = filter.get(start..start + BLOCK_BYTES) else { return false };
-        block.chunks_exact(4).zip(mask(word.hash)).all(|(bytes, bit)| {
-            let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            word & bit != 0
-        })
+        (!word.is_ascii && !self.same_unicode) || self.sections.may_hold(section, word.hash)
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.bytes.len() + self.sections.len() * size_of::<Option<Range<usize>>>()
+        self.sections.size_bytes()
     }
 }
 
@@ -271,7 +234,7 @@ mod tests {
     #[test]
     fn footers_of_other_versions_and_columns_are_not_read() {
         let mut filters = TokenFilters::new();
-        filters.push(4, vec![Some(1), None, Some(0)]);
+        filters.push(Place::new(4, vec![Some(1), None, Some(0)]));
         let entry = filters.entry();
         assert_eq!(TokenFilters::of(std::slice::from_ref(&entry), "body"), Some(filters.clone()));
         assert_eq!(filters.range(0), 4..36);
@@ -289,7 +252,7 @@ mod tests {
     #[test]
     fn a_filter_rules_out_only_what_it_can() {
         let mut filters = TokenFilters::new();
-        filters.push(0, vec![Some(1), None, Some(0)]);
+        filters.push(Place::new(0, vec![Some(1), None, Some(0)]));
         let word = |text: &str| Word::all_of(text).remove(0);
         let block = crate::trace_filter::fill(1, [word("there").hash, word("schön").hash]);
         let bytes = Bytes::from(crate::trace_filter::stored(&block));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bits a distinct id; one look-up in about a hundred of an absent id is a false yes.
-const BITS_PER_ID: usize = 10;
+pub(crate) const BITS_PER_ID: usize = 10;
 const BLOCK_BITS: usize = 256;
 pub(crate) const BLOCK_BYTES: usize = BLOCK_BITS / 8;
 

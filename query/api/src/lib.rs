@@ -97,12 +97,18 @@ pub struct Pruned {
     /// Row groups of logs without the words asked for.
     #[serde(skip_serializing_if = "is_zero")]
     pub row_groups_by_token_filter: u64,
+    /// Row groups without the trace ids or the attribute values asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub row_groups_by_value_filter: u64,
     /// Row groups that could hold none of the first rows of an ordered or limited answer.
     #[serde(skip_serializing_if = "is_zero")]
     pub row_groups_by_limit: u64,
     /// Sections (8,192 rows) of the row groups of logs without the words asked for.
     #[serde(skip_serializing_if = "is_zero")]
     pub sections_by_token_filter: u64,
+    /// Sections (8,192 rows) of row groups without the trace ids or the attribute values asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sections_by_value_filter: u64,
     /// Pages whose least and greatest values ruled them out.
     #[serde(skip_serializing_if = "is_zero")]
     pub pages_by_index: u64,
@@ -122,8 +128,10 @@ impl Pruned {
             (self.files_by_statistics, "files by statistics"),
             (self.row_groups_by_statistics, "row groups by statistics"),
             (self.row_groups_by_token_filter, "row groups by words"),
+            (self.row_groups_by_value_filter, "row groups by values"),
             (self.row_groups_by_limit, "row groups by limit"),
             (self.sections_by_token_filter, "sections by words"),
+            (self.sections_by_value_filter, "sections by values"),
             (self.pages_by_index, "pages by index"),
         ]
         .into_iter()

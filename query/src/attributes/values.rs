@@ -39,6 +39,11 @@ pub(crate) trait Place {
     fn learned(&self) -> &[LearnedColumn] {
         &[]
     }
+
+    /// Whether a column is NULL in every row. `false` where that is not known.
+    fn is_empty(&self, _column: &str) -> bool {
+        false
+    }
 }
 
 /// A place of which nothing is known: memory.
@@ -141,7 +146,7 @@ impl Values<'_> {
     /// A column of the table. A map of other attributes, and that of their types, is as if nothing had been learned: where
     /// a key lies is nobody's concern above.
     pub fn stored_column(&self, name: &str) -> Expr {
-        let column = stored(name);
+        let column = self.column(name);
         let Some(scope) = Scope::ALL.into_iter().find(|s| [s.other_name(), s.types_name()].contains(&name)) else {
             return column;
         };
@@ -162,12 +167,24 @@ impl Values<'_> {
         if learned.is_empty() { column } else { stored_map(column, learned) }
     }
 
+    /// Those of the place that hold anything.
     fn learned(&self, scope: Scope) -> impl Iterator<Item = &LearnedColumn> {
-        self.place.learned().iter().filter(move |column| column.scope == scope)
+        let learned = self.place.learned().iter().filter(move |column| column.scope == scope);
+        learned.filter(|column| !self.place.is_empty(&column.column_name()))
+    }
+
+    /// A column of the table, which is not even read where it holds nothing.
+    fn column(&self, name: &str) -> Expr {
+        let field = self.table.schema.field_with_name(name).ok().filter(|_| self.place.is_empty(name));
+        match field.and_then(|field| ScalarValue::try_from(field.data_type()).ok()) {
+            Some(null) => Expr::Literal(null, None),
+            None => stored(name),
+        }
     }
 
     fn whole(&self, scope: Scope) -> Expr {
-        let promoted = self.table.promoted().map(|(_, p)| p).filter(|p| p.scope == scope);
+        let is_held = |p: &&Promoted| p.scope == scope && !self.place.is_empty(&p.column_name());
+        let promoted = self.table.promoted().map(|(_, p)| p).filter(is_held);
         let promoted = promoted.map(|p| (p.key.to_owned(), self.home(p).text()));
         let learned = self.learned(scope);
         let learned = learned.map(|c| (c.key.clone(), Home::of(stored(&c.column_name()), c.value_type).text()));
@@ -183,7 +200,7 @@ impl Values<'_> {
     }
 
     fn home(&self, promoted: &Promoted) -> Home {
-        let column = stored(&promoted.column_name());
+        let column = self.column(&promoted.column_name());
         match promoted.key {
             "service.name" => Home {
                 value: nullif(column.clone(), lit(UNKNOWN_SERVICE)),

@@ -23,7 +23,7 @@ impl Known {
         for i in (0..spans.len()).filter(|&i| window.holds(spans.start_ns[i])) {
             let address = if spans.kind[i] == Kind::Server { spans.semantics(i).server_address } else { 0 };
             let pair = (spans.service[i], address);
-            // Files are sorted by service.
+            // Spans of one service are often neighbours.
             if last.replace(pair) != Some(pair) {
                 pairs.insert(pair);
             }

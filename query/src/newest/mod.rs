@@ -1,6 +1,6 @@
 //! The newest rows first, or the oldest: `ORDER BY timestamp … LIMIT k` over the scans of files and memory is answered in
-//! slices of time, each read whole before the next is begun, until k rows are found. Files are sorted by service, so without
-//! this all of them would be read. Every row is read at most once, and only plans are changed in which each row comes from
+//! slices of time, each read whole before the next is begun, until k rows are found. Without this all of an hour
+//! would be read, though its newest rows stand together. Every row is read at most once, and only plans are changed in which each row comes from
 //! one row of a scan: joins, aggregates, window functions and other limits stay as they are.
 
 mod exec;

@@ -1,6 +1,7 @@
 //! Files alike in where the attributes that a query asks for lie: in columns of theirs, in their maps, in both or in
 //! neither. Each group is scanned in its own way. Decided from what the catalog says of files, without opening them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -42,6 +43,8 @@ pub(super) struct FilesPlace {
     lacking: Vec<(Scope, String)>,
     /// Of the columns that they have learned those that are asked for.
     learned: Vec<LearnedColumn>,
+    /// Columns that are NULL in every row, as far as that is known.
+    pub empty: BTreeSet<String>,
 }
 
 impl Place for FilesPlace {
@@ -51,6 +54,10 @@ impl Place for FilesPlace {
 
     fn learned(&self) -> &[LearnedColumn] {
         &self.learned
+    }
+
+    fn is_empty(&self, column: &str) -> bool {
+        self.empty.contains(column)
     }
 }
 
@@ -76,7 +83,7 @@ pub(super) async fn grouped(files: Vec<Arc<DataFile>>, asked: &Asked, keys: &Arc
                     Some(layout) => of_layout(layout, asked),
                     None => {
                         let lacking = read.next().unwrap_or_default();
-                        FilesPlace { lacking, learned: Vec::new() }
+                        FilesPlace { lacking, ..FilesPlace::default() }
                     }
                 };
                 let group = groups.iter().position(|group| group.place == place).unwrap_or_else(|| {
@@ -98,5 +105,6 @@ fn of_layout(layout: &FileLayout, asked: &Asked) -> FilesPlace {
     FilesPlace {
         lacking: asked.keys.iter().filter(|(scope, key)| layout.lacks(*scope, key)).cloned().collect(),
         learned: layout.learned.iter().filter(|column| asked.wants(column)).cloned().collect(),
+        empty: BTreeSet::new(),
     }
 }

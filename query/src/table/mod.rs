@@ -7,15 +7,17 @@ mod prune;
 mod reader;
 mod receipt;
 mod recent;
-mod tokens;
+mod sections;
+mod sought;
 mod words;
 
 pub(crate) use keys::FileKeys;
 pub(crate) use prune::{times, times_compared};
 pub(crate) use receipt::{Cost, PrunedFiles};
 pub(crate) use recent::Recent;
-pub(crate) use tokens::TokenCache;
+pub(crate) use sections::FilterCache;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -52,10 +54,15 @@ use prune::Reach;
 use reader::VerifiedReaders;
 use receipt::{FilesLeftOut, Means};
 use recent::{Found, Rows, Vacant};
-use tokens::{Search, WordSource};
-use words::Sought;
+use sections::{Search, SectionSource};
+use sought::Sought;
 
 use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
+
+/// Of so few files the footers are looked at when a query is planned that asks for so many columns: the spans of a trace,
+/// whose columns are mostly empty, cost by the column.
+const FEW_FILES: usize = 4;
+const MANY_COLUMNS: usize = 16;
 
 /// A table of the lake within one session.
 #[derive(Clone, Debug)]
@@ -74,7 +81,7 @@ pub(crate) struct LakeTable {
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub keys: Arc<FileKeys>,
-    pub tokens: Arc<TokenCache>,
+    pub filters: Arc<FilterCache>,
     pub trace_filters: Arc<TraceFilters>,
     /// Of the session's lane, where it keeps any.
     pub recent: Option<Arc<Recent>>,
@@ -174,6 +181,7 @@ impl LakeTable {
         }
         let needed: Vec<usize> = (0..needed.len()).filter(|&i| needed[i]).collect();
         let input = DFSchema::try_from(schema.project(&needed)?)?;
+        let sought = Sought::of(&conditions);
         let predicate = conjunction(conditions).map(|expr| state.create_physical_expr(expr, &input)).transpose()?;
         let is_stored = |(output, &index): (&Expr, &usize)| matches!(output, Expr::Column(column) if &column.name == self.schema.field(index).name());
         let as_stored = outputs.iter().zip(projection).all(is_stored);
@@ -185,7 +193,7 @@ impl LakeTable {
             });
             Some(named.collect::<Result<Vec<_>>>()?)
         };
-        Ok(Some(Part { schema, needed, kept: None, predicate, outputs }))
+        Ok(Some(Part { schema, needed, kept: None, sought, predicate, outputs }))
     }
 
     /// The batches that have rows of the times asked for. A batch has a hundred columns, and whatever is done to a batch is
@@ -230,8 +238,8 @@ impl LakeTable {
         let since = ScalarValue::TimestampNanosecond(Some(vacant.since_ns), None);
         let since = col("timestamp").gt_eq(lit(since));
         let kept = Some(state.create_physical_expr(since, &DFSchema::try_from(schema.as_ref().clone())?)?);
-        let part = Part { schema, needed, kept, predicate: None, outputs: None };
-        let Some(plan) = self.files(state, std::slice::from_ref(file), &part, None, &Sought::Anything)? else {
+        let part = Part { schema, needed, kept, sought: Sought::Anything, predicate: None, outputs: None };
+        let Some(plan) = self.files(state, std::slice::from_ref(file), &part, None)? else {
             return Ok(None);
         };
         let mut stream = execute_stream(plan, state.task_ctx())?;
@@ -253,7 +261,6 @@ impl LakeTable {
         files: &[Arc<DataFile>],
         part: &Part,
         limit: Option<usize>,
-        sought: &Sought,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if files.is_empty() {
             return Ok(None);
@@ -273,11 +280,11 @@ impl LakeTable {
             source = source.with_predicate(Arc::clone(kept));
         }
         let source: Arc<dyn FileSource> = Arc::new(source);
-        let source = match sought {
+        let source = match &part.sought {
             Sought::Anything => source,
             sought => {
-                let cache = Arc::clone(&self.known.tokens);
-                Arc::new(WordSource::new(source, Search { sought: sought.clone(), reader, cache }))
+                let search = Search::new(sought.clone(), reader, Arc::clone(&self.known.filters));
+                Arc::new(SectionSource::new(source, search))
             }
         };
         let listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
@@ -289,6 +296,21 @@ impl LakeTable {
             .with_limit(limit)
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
+    }
+
+    /// The columns that hold nothing in any of the files, as their footers say; they stay in the cache for the scan.
+    async fn empty_columns(&self, state: &dyn Session, files: &[Arc<DataFile>]) -> BTreeSet<String> {
+        let readers = VerifiedReaders::new(state.runtime_env().cache_manager.get_file_metadata_cache());
+        let mut all: Option<BTreeSet<String>> = None;
+        for file in files {
+            // A file that cannot be read fails the scan itself.
+            let Ok(empty) = readers.empty_columns(self.listed(file)).await else { return BTreeSet::new() };
+            all = Some(match all {
+                Some(all) => all.intersection(&empty).cloned().collect(),
+                None => empty,
+            });
+        }
+        all.unwrap_or_default()
     }
 
     fn listed(&self, file: &Arc<DataFile>) -> Result<PartitionedFile> {
@@ -363,7 +385,6 @@ impl TableProvider for LakeTable {
         let projection = projection.unwrap_or(&all);
         let reach = Reach::of(filters);
         let (files, mut left_out) = prune::files(&self.snapshot.files, &reach, &self.known.trace_filters).await?;
-        let sought = if self.table.name == TableName::Logs { Sought::of(filters) } else { Sought::Anything };
         let limit = limit.filter(|_| filters.is_empty());
         let partitions = state.config().target_partitions();
 
@@ -371,22 +392,27 @@ impl TableProvider for LakeTable {
         let asked = self.asked(projection, filters);
         // To be read with the memory's: where no attribute is asked for, all rows in memory are alike.
         let mut kept = Vec::new();
-        for Group { place, files } in groups::grouped(files, &asked, &self.known.keys).await {
+        let look = files.len() <= FEW_FILES && projection.len() >= MANY_COLUMNS;
+        for Group { mut place, files } in groups::grouped(files, &asked, &self.known.keys).await {
+            if look {
+                place.empty = self.empty_columns(state, &files).await;
+            }
             let part = self.part(state, projection, filters, &self.values(&place))?;
             let Some(part) = part else {
                 left_out[Means::Attribute as usize] += files.len();
                 continue;
             };
-            let (rows, files) = match sought {
-                Sought::Anything => self.recent(state, files, &part, &reach).await?,
-                _ => (Vec::new(), files),
+            let (rows, files) = if part.sought.columns().0 {
+                (Vec::new(), files)
+            } else {
+                self.recent(state, files, &part, &reach).await?
             };
             if asked.is_empty() {
                 kept = rows;
             } else if let Some(source) = in_memory(&rows, &part, partitions)? {
                 plans.push(part.over(source)?);
             }
-            if let Some(source) = self.files(state, &files, &part, limit, &sought)? {
+            if let Some(source) = self.files(state, &files, &part, limit)? {
                 plans.push(part.over(source)?);
             }
         }
@@ -415,6 +441,8 @@ struct Part {
     needed: Vec<usize>,
     /// The rows to read of files, over all columns; the others are left unread.
     kept: Option<Arc<dyn PhysicalExpr>>,
+    /// What the rows to give hold, by which sections of files are left unread.
+    sought: Sought,
     /// The rows to give, over the needed columns.
     predicate: Option<Arc<dyn PhysicalExpr>>,
     /// The projected columns over the needed ones, `None` where they are the same.

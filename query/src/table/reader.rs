@@ -3,6 +3,7 @@
 //! for, but for the rest of the block it lies in.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::statistics::Statistics;
 
 /// Makes readers of files that carry their [`DataFile`] as an extension.
 #[derive(Debug)]
@@ -31,6 +33,22 @@ pub(super) struct VerifiedReaders {
 impl VerifiedReaders {
     pub fn new(footers: Arc<FileMetadataCache>) -> Self {
         Self { footers }
+    }
+
+    /// The columns of which the footer says that they are NULL in every row.
+    pub async fn empty_columns(&self, file: Result<PartitionedFile>) -> Result<BTreeSet<String>> {
+        let metrics = ExecutionPlanMetricsSet::new();
+        let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
+        let is_empty = |index: usize| {
+            metadata.row_groups().iter().all(|group| {
+                let column = group.column(index);
+                let nulls = column.statistics().and_then(Statistics::null_count_opt);
+                nulls == u64::try_from(column.num_values()).ok()
+            })
+        };
+        let schema = metadata.file_metadata().schema_descr();
+        let plain = schema.columns().iter().enumerate().filter(|(_, leaf)| leaf.path().parts().len() == 1);
+        Ok(plain.filter(|(index, _)| is_empty(*index)).map(|(_, leaf)| leaf.name().to_owned()).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use object_store::path::Path;
 use orrery_api::Pruned;
 
-use super::tokens;
+use super::sections::{VALUES, WORDS};
 use crate::newest::TimeSlicesExec;
 
 /// Files that a session's scans have left out when they were planned, by what ruled them out.
@@ -148,8 +148,10 @@ impl Cost {
                 "row_groups_pruned_statistics" => &mut self.pruned.row_groups_by_statistics,
                 "limit_pruned_row_groups" => &mut self.pruned.row_groups_by_limit,
                 "page_index_pages_pruned" => &mut self.pruned.pages_by_index,
-                tokens::ROW_GROUPS => &mut self.pruned.row_groups_by_token_filter,
-                tokens::SECTIONS => &mut self.pruned.sections_by_token_filter,
+                name if name == WORDS.row_groups => &mut self.pruned.row_groups_by_token_filter,
+                name if name == WORDS.sections => &mut self.pruned.sections_by_token_filter,
+                name if name == VALUES.row_groups => &mut self.pruned.row_groups_by_value_filter,
+                name if name == VALUES.sections => &mut self.pruned.sections_by_value_filter,
                 _ => continue,
             };
             *count += pruning_metrics.pruned() as u64;

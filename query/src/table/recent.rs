@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch, kernels};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, kernels, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use hashbrown::{HashMap, HashSet};
@@ -233,7 +233,7 @@ impl Rows {
         batches: &[RecordBatch],
         budgets: &Budgets,
     ) -> Result<Option<Self>, ArrowError> {
-        let all = concat_batches(schema, batches)?;
+        let all = by_service(&concat_batches(schema, batches)?)?;
         let Some(held) = budgets.hold(all.get_array_memory_size()) else { return Ok(None) };
         let pieces = cuts(&all).windows(2).map(|cut| Piece::new(all.slice(cut[0], cut[1] - cut[0]))).collect();
         Ok(Some(Self { since_ns, schema: Arc::clone(schema), pieces, _held: held }))
@@ -286,7 +286,24 @@ impl Piece {
     }
 }
 
-/// Where pieces begin, and the end: at another service, as files are sorted by it, after so many rows at least.
+/// The rows with those of each service together, in the order of before.
+fn by_service(all: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let Some(names) = all.column_by_name("service_name").and_then(|names| names.as_string_opt::<i32>()) else {
+        return Ok(all.clone());
+    };
+    let mut services: Vec<Option<&str>> = names.iter().collect::<HashSet<_>>().into_iter().collect();
+    services.sort_unstable();
+    let numbers: HashMap<Option<&str>, u32> = services.into_iter().zip(0..).collect();
+    let ranks: Vec<u32> = names.iter().map(|name| numbers[&name]).collect();
+    if ranks.is_sorted() {
+        return Ok(all.clone());
+    }
+    let mut order: Vec<u32> = (0..ranks.len() as u32).collect();
+    order.sort_by_key(|&row| ranks[row as usize]);
+    take_record_batch(all, &UInt32Array::from(order))
+}
+
+/// Where pieces begin, and the end: at another service, after so many rows at least.
 fn cuts(all: &RecordBatch) -> Vec<usize> {
     let rows = all.num_rows();
     let mut cuts = vec![0];

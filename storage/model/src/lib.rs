@@ -12,7 +12,7 @@ pub use attribute::{PROMOTED, Promoted, Scope, ValueType};
 pub use clock::{Clock, SystemClock};
 pub use id::{Identity, Role, SnapshotId, TenantId};
 pub use learned::LearnedColumn;
-pub use schema::{Column, Table, table};
+pub use schema::{Column, Order, Table, table};
 pub use table_name::TableName;
 
 /// The three kinds of telemetry: what a receiver takes. Each is one wide table; the signal is erased at the door and all

@@ -32,8 +32,30 @@ pub struct Table {
     /// The columns as an Arrow schema, field ids in the metadata of every field, nested ones too, numbered from 1 in
     /// preorder.
     pub schema: SchemaRef,
-    /// The columns that files are sorted by, ascending, nulls first.
-    pub sort_key: &'static [&'static str],
+    pub order: Order,
+    /// The text of which the catalog keeps each file's least and greatest value.
+    pub ranged: &'static str,
+}
+
+/// How the rows of a file are sorted: ascending, NULLs first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Before all else by the second that the time is in.
+    pub by_second: bool,
+    /// Columns, of which the last one is the time.
+    pub columns: &'static [&'static str],
+}
+
+impl Order {
+    /// By columns alone.
+    pub const fn by(columns: &'static [&'static str]) -> Self {
+        Self { by_second: false, columns }
+    }
+
+    /// The columns of text that rows are sorted by before the time.
+    pub fn words(&self) -> &'static [&'static str] {
+        self.columns.split_last().map_or(&[], |(_, words)| words)
+    }
 }
 
 impl Table {
@@ -164,7 +186,8 @@ fn spans() -> Table {
         count("dropped_links_count", "Span.dropped_links_count"),
     ]);
     columns.extend(attribute_columns(Signal::Spans));
-    finish(Signal::Spans, columns, &["service_name", "timestamp"])
+    let order = Order { by_second: true, columns: &["trace_id", "timestamp"] };
+    finish(Signal::Spans, columns, order, "service_name")
 }
 
 fn logs() -> Table {
@@ -185,7 +208,7 @@ fn logs() -> Table {
     columns.extend(service_columns(Signal::Logs));
     columns.push(count("dropped_attributes_count", "LogRecord.dropped_attributes_count"));
     columns.extend(attribute_columns(Signal::Logs));
-    finish(Signal::Logs, columns, &["service_name", "timestamp"])
+    finish(Signal::Logs, columns, Order::by(&["service_name", "timestamp"]), "service_name")
 }
 
 fn metrics() -> Table {
@@ -228,7 +251,7 @@ fn metrics() -> Table {
     ];
     columns.extend(service_columns(Signal::Metrics));
     columns.extend(attribute_columns(Signal::Metrics));
-    finish(Signal::Metrics, columns, &["metric_name", "series_id", "timestamp"])
+    finish(Signal::Metrics, columns, Order::by(&["metric_name", "series_id", "timestamp"]), "metric_name")
 }
 
 /// A row for each change of an alert's state.
@@ -253,7 +276,7 @@ fn alerts() -> Table {
         text("service_namespace", ""),
         column("trace_ids", list_type(DataType::Utf8), false, "", ""),
     ];
-    finish(TableName::Alerts, columns, &["alert", "timestamp"])
+    finish(TableName::Alerts, columns, Order::by(&["alert", "timestamp"]), "alert")
 }
 
 /// The promoted columns with a name of their own. `service_name` is never NULL.
@@ -298,13 +321,13 @@ fn promoted_columns(signal: Signal, base: bool) -> impl Iterator<Item = Column> 
     })
 }
 
-fn finish(name: impl Into<TableName>, columns: Vec<Column>, sort_key: &'static [&'static str]) -> Table {
+fn finish(name: impl Into<TableName>, columns: Vec<Column>, order: Order, ranged: &'static str) -> Table {
     let mut next_id = 1;
     let fields: Vec<FieldRef> = columns
         .iter()
         .map(|c| with_field_ids(&Field::new(&c.name, c.data_type.clone(), c.nullable), &mut next_id))
         .collect();
-    Table { name: name.into(), columns, schema: Arc::new(Schema::new(fields)), sort_key }
+    Table { name: name.into(), columns, schema: Arc::new(Schema::new(fields)), order, ranged }
 }
 
 /// Numbers a field and the fields within it in preorder. The `key_value` struct of a map is no column of the catalog

@@ -3,7 +3,7 @@
 
 /// The version of the whole format (catalog use, file names, Parquet layout, filters), see FORMAT.md. A catalog with a
 /// greater one is refused.
-pub(crate) const FORMAT_VERSION: i64 = 4;
+pub(crate) const FORMAT_VERSION: i64 = 5;
 
 /// <https://ducklake.select/docs/stable/specification/tables/overview>
 pub(crate) const DUCKLAKE: &str = r#"

@@ -15,7 +15,7 @@ use crate::lake::{LakeError, Steps};
 pub(crate) struct Says {
     /// The trace filter's stored form.
     pub(crate) filter: Option<Vec<u8>>,
-    /// The least and greatest value of the first word of the sort key, where there is any.
+    /// The least and greatest value of [`Table::ranged`](orrery_model::Table), where there is any.
     pub(crate) word_range: Option<(String, String)>,
     pub(crate) word_nulls: u64,
     /// The keys of the partition: year, month, day, hour.
@@ -76,7 +76,7 @@ impl Catalog {
     pub(crate) async fn says(&mut self, name: TableName, file_id: i64) -> Result<Option<Says>, LakeError> {
         let fail = database("read what the catalog says of a data file");
         let described = table(name);
-        let word = described.schema.field(described.index_of(described.sort_key[0]));
+        let word = described.schema.field(described.index_of(described.ranged));
         // One moment of the catalog.
         let mut transaction = self.connection.begin().await.map_err(&fail)?;
         let row = sqlx::query(

@@ -1,7 +1,7 @@
 //! Catalogs of older format versions become the newest one, in one transaction with a snapshot of its own. Files and the
 //! log are left as they are: what a version changes in them, a reader of it knows.
 
-use orrery_model::{TableName, TenantId};
+use orrery_model::{TableName, TenantId, table};
 use sqlx::{Connection, Row, SqliteConnection};
 
 use super::check::{self, FileFacts};
@@ -25,6 +25,7 @@ impl Catalog {
                 1 => add_alerts(&mut transaction, &mut change).await,
                 2 => add_checks(&mut transaction).await,
                 3 => add_layouts_and_rollups(&mut transaction).await,
+                4 => sort_spans_by_second(&mut transaction, &mut change).await,
                 _ => unreachable!("every version below the newest has a step"),
             };
             step.map_err(&fail)?;
@@ -95,4 +96,24 @@ async fn add_checks(connection: &mut SqliteConnection) -> Result<(), sqlx::Error
 async fn add_layouts_and_rollups(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(ddl::LAYOUTS).execute(&mut *connection).await?;
     sqlx::raw_sql(ddl::ROLLUPS).execute(connection).await.map(drop)
+}
+
+/// To version 5: new files of spans are sorted by second and trace. Those that are there say nothing of their order, and are by
+/// service.
+async fn sort_spans_by_second(connection: &mut SqliteConnection, change: &mut Change) -> Result<(), sqlx::Error> {
+    let tables: Vec<i64> = sqlx::query_scalar(
+        "SELECT table_id FROM ducklake_table WHERE end_snapshot IS NULL AND table_name = 'spans' ORDER BY table_id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    change.alter_schema();
+    for id in tables {
+        sqlx::query("UPDATE ducklake_sort_info SET end_snapshot = $1 WHERE table_id = $2 AND end_snapshot IS NULL")
+            .bind(change.snapshot_id)
+            .bind(id)
+            .execute(&mut *connection)
+            .await?;
+        tables::insert_order(connection, change.snapshot_id, change.catalog_id(), id, table(TableName::Spans)).await?;
+    }
+    Ok(())
 }

@@ -167,7 +167,7 @@ pub(super) async fn create_table(
     insert_columns(connection, snapshot, ids.table_id, table).await?;
     insert_comments(connection, snapshot, ids.table_id, table).await?;
     insert_partition(connection, snapshot, ids, table).await?;
-    insert_sort_key(connection, snapshot, change.catalog_id(), ids.table_id, table).await?;
+    insert_order(connection, snapshot, change.catalog_id(), ids.table_id, table).await?;
     Ok(ids)
 }
 
@@ -249,7 +249,8 @@ async fn insert_partition(
     Ok(())
 }
 
-async fn insert_sort_key(
+/// How the files of a table are sorted from a snapshot on.
+pub(super) async fn insert_order(
     connection: &mut SqliteConnection,
     snapshot: i64,
     sort_id: i64,
@@ -262,12 +263,14 @@ async fn insert_sort_key(
         .bind(snapshot)
         .execute(&mut *connection)
         .await?;
-    for (index, key) in (0_i64..).zip(table.sort_key) {
+    let second = table.order.by_second.then(|| "date_trunc('second', \"timestamp\")".to_owned());
+    let columns = table.order.columns.iter().map(|column| format!("\"{column}\""));
+    for (index, expression) in (0_i64..).zip(second.into_iter().chain(columns)) {
         sqlx::query("INSERT INTO ducklake_sort_expression VALUES ($1, $2, $3, $4, 'duckdb', 'ASC', 'NULLS_FIRST')")
             .bind(sort_id)
             .bind(table_id)
             .bind(index)
-            .bind(format!("\"{key}\""))
+            .bind(expression)
             .execute(&mut *connection)
             .await?;
     }

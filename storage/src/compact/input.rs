@@ -4,9 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array, new_null_array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef, TimestampNanosecondType};
-use orrery_model::{LearnedColumn, Table};
+use arrow::error::ArrowError;
+use orrery_model::{LearnedColumn, Order, Table};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -15,13 +17,16 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use crate::lake::LakeError;
-use crate::parquet::{PAGE_ROWS, RECEIVED, learn};
+use crate::parquet::{RECEIVED, learn, of_file, second_of};
 use crate::{DataFile, VerifiedFile};
 
 /// What a fixed-width value or an offset takes in memory.
 const VALUE_BYTES: usize = 8;
 /// The largest dictionary of most columns.
 const DICTIONARY_BYTES: usize = 1 << 20;
+/// What older versions wrote at most: rows of a page, and a row group's dictionary of trace ids.
+const MOST_PAGE_ROWS: usize = 20_000;
+const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
 
 /// A file whose footer has been read and agrees with the catalog.
 pub(super) struct Opened {
@@ -51,8 +56,15 @@ impl Opened {
         Ok(Self { file: Arc::clone(file), handle, metadata })
     }
 
-    pub(super) fn need(&self) -> Need {
-        need(self.metadata.metadata())
+    pub(super) fn need(&self, table: &Table) -> Need {
+        let metadata = self.metadata.metadata();
+        let mut need = need(metadata);
+        if of_file(table, metadata.file_metadata()) != table.order {
+            // All of it, as it came and sorted.
+            let rows = usize::try_from(self.file.rows).unwrap_or(usize::MAX);
+            need.reader_bytes = need.reader_bytes.saturating_add(need.row_bytes.saturating_mul(rows).saturating_mul(2));
+        }
+        need
     }
 
     /// Starts reading the columns of `schema`. A file with any other column is refused.
@@ -69,12 +81,18 @@ impl Opened {
             let message = format!("its column {} is none of the table, and would be lost", field.name());
             return Err(unreadable(path)(ParquetError::General(message)));
         }
+        let is_in_order = of_file(table, self.metadata.metadata().file_metadata()) == table.order;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.handle, self.metadata)
             .with_batch_size(batch_rows)
             .build()
             .map_err(unreadable(path))?;
         let rest = RecordBatch::new_empty(Arc::clone(&schema));
-        Ok(Input { file: self.file, reader, table, schema, learned: learned.to_vec(), rest, is_at_end: false })
+        let mut input =
+            Input { file: self.file, reader, table, schema, learned: learned.to_vec(), rest, is_at_end: false };
+        if !is_in_order {
+            input.sort()?;
+        }
+        Ok(input)
     }
 }
 
@@ -103,10 +121,10 @@ fn need(metadata: &ParquetMetaData) -> Need {
 /// A page and the dictionary, twice: as they are read and as they are decoded.
 fn page_bytes(column: &ColumnChunkMetaData, rows: usize) -> usize {
     let whole = usize::try_from(column.uncompressed_size()).unwrap_or(0);
-    let page = (whole / rows.div_ceil(PAGE_ROWS)).min(whole);
+    let page = (whole / rows.div_ceil(MOST_PAGE_ROWS)).min(whole);
     let dictionary = if column.dictionary_page_offset().is_some() {
         let is_trace_id = column.column_path().parts() == ["trace_id"];
-        whole.min(if is_trace_id { crate::parquet::TRACE_ID_DICTIONARY_BYTES } else { DICTIONARY_BYTES })
+        whole.min(if is_trace_id { TRACE_ID_DICTIONARY_BYTES } else { DICTIONARY_BYTES })
     } else {
         0
     };
@@ -144,6 +162,25 @@ impl Input {
         Ok(())
     }
 
+    /// Reads all of a file that is sorted in another way than its table is now, and sorts it.
+    fn sort(&mut self) -> Result<(), LakeError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.reader.next() {
+            batches.push(self.fitted(&batch.map_err(|e| unreadable(&self.file.path)(e.into()))?)?);
+        }
+        let sorted = concat_batches(&self.schema, &batches).and_then(|all| {
+            let keys = Keys::of(self.table.order, &all);
+            let rows = u32::try_from(keys.len()).map_err(|_| ArrowError::OffsetOverflowError(keys.len()))?;
+            let mut order: Vec<u32> = (0..rows).collect();
+            // Rows of equal keys stay as they came.
+            order.sort_by(|&a, &b| keys.compare(a as usize, &keys, b as usize));
+            take_record_batch(&all, &UInt32Array::from(order))
+        });
+        self.rest = sorted.map_err(|error| unreadable(&self.file.path)(error.into()))?;
+        self.is_at_end = true;
+        Ok(())
+    }
+
     /// Takes the first `rows` of what was read.
     pub(super) fn take(&mut self, rows: usize) -> RecordBatch {
         let taken = self.rest.slice(0, rows);
@@ -174,23 +211,24 @@ impl Input {
     }
 
     pub(super) fn keys(&self) -> Keys<'_> {
-        Keys::of(self.table, &self.rest)
+        Keys::of(self.table.order, &self.rest)
     }
 }
 
 /// What rows are ordered by.
 pub(crate) struct Keys<'a> {
+    by_second: bool,
     words: Vec<&'a StringArray>,
     times: &'a [i64],
 }
 
 impl<'a> Keys<'a> {
     /// Of a batch with the table's columns, in any order.
-    pub(crate) fn of(table: &Table, batch: &'a RecordBatch) -> Self {
-        let column = |name: &str| batch.column_by_name(name).expect("the batch has the columns of the sort key");
-        let (_, words) = table.sort_key.split_last().expect("a table has a sort key");
+    pub(crate) fn of(order: Order, batch: &'a RecordBatch) -> Self {
+        let column = |name: &str| batch.column_by_name(name).expect("the batch has the columns of the order");
         Self {
-            words: words.iter().map(|word| column(word).as_string()).collect(),
+            by_second: order.by_second,
+            words: order.words().iter().map(|word| column(word).as_string()).collect(),
             times: column("timestamp").as_primitive::<TimestampNanosecondType>().values(),
         }
     }
@@ -199,8 +237,14 @@ impl<'a> Keys<'a> {
         self.times.len()
     }
 
-    /// The order of a row and one of other rows: by the words' bytes, NULL first, then by time.
+    /// The order of a row and one of other rows: by the second where it counts, by the words' bytes, NULL first, then by time.
     pub(crate) fn compare(&self, row: usize, other: &Self, other_row: usize) -> std::cmp::Ordering {
+        if self.by_second {
+            let order = second_of(self.times[row]).cmp(&second_of(other.times[other_row]));
+            if order.is_ne() {
+                return order;
+            }
+        }
         for (a, b) in self.words.iter().zip(&other.words) {
             let of = |array: &'a StringArray, row: usize| array.is_valid(row).then(|| array.value(row).as_bytes());
             let order = of(a, row).cmp(&of(b, other_row));

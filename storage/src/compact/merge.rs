@@ -62,7 +62,7 @@ impl Job {
     /// Writes the merged file to stable storage and reads its footer back. After an error the file is deleted.
     pub(super) fn run(mut self, around: &Around<'_>) -> Result<Merged, LakeError> {
         let mut opened: Vec<Opened> = self.files.iter().map(Opened::open).collect::<Result<_, _>>()?;
-        let needs: Vec<Need> = opened.iter().map(Opened::need).collect();
+        let needs: Vec<Need> = opened.iter().map(|file| file.need(table(self.table))).collect();
         let (count, batch_rows) = fit(&needs, self.memory_bytes);
         opened.truncate(count);
         self.files.truncate(count);
@@ -217,7 +217,7 @@ fn next_window(table: &Table, inputs: &mut [Input]) -> Result<Option<Window>, La
 
 /// Part and row of all rows in order; rows of equal keys in the order of the parts.
 fn merged_rows(table: &Table, parts: &[RecordBatch]) -> Vec<(usize, usize)> {
-    let keys: Vec<Keys<'_>> = parts.iter().map(|part| Keys::of(table, part)).collect();
+    let keys: Vec<Keys<'_>> = parts.iter().map(|part| Keys::of(table.order, part)).collect();
     let mut next = vec![0; parts.len()];
     // The parts by their next row.
     let mut order: Vec<usize> = (0..parts.len()).collect();

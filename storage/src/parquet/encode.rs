@@ -19,18 +19,18 @@ use super::gather::Gather;
 use super::learned::with_learned;
 use super::order::Run;
 use super::properties::writer_properties;
-use super::tokens::{SectionFilters, TokenBuilder, TokenPlaces};
+use super::text::WordRange;
+use super::tokens::{TokenBuilder, TokenPlaces};
+use super::values::{self, ValueBuilder, ValuePlaces};
 use super::{ColumnRange, ColumnStatistics, io};
 use crate::checksum::Checksums;
 use crate::fs::{Appender, File, FileSystem};
 use crate::lake::LakeError;
+use crate::section_filter::SectionFilters;
 use crate::trace_filter::{self, TraceFilter};
 
 /// Rows of a row group: the unit that a reader prunes, and that a query gives to one core.
 pub(super) const ROW_GROUP_ROWS: usize = 1 << 18;
-
-/// Words longer than this are not kept in the catalog.
-pub(super) const MAX_RANGE_BYTES: usize = 256;
 
 /// What a finished file is, beyond its rows.
 pub(crate) struct Encoded {
@@ -66,21 +66,29 @@ pub(crate) fn write_run(
         .map(|start| start..run.rows.len().min(start + ROW_GROUP_ROWS))
         .collect();
     let writers: Result<Vec<_>, _> = (0..ranges.len()).map(|index| factory.create_column_writers(index)).collect();
-    let (chunks, tokens) = encode_columns(&columns, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
-    let mut tokens = tokens.into_iter();
-    let mut places = None;
-    for chunks in chunks {
+    let groups = encode_columns(&columns, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
+    let mut words = None;
+    let mut values = (!values::columns(&columns).is_empty()).then(ValuePlaces::new);
+    for (index, group) in groups.into_iter().enumerate() {
         let mut row_group = writer.next_row_group().map_err(fail)?;
-        for chunk in chunks {
+        for chunk in group.chunks {
             chunk.append_to_row_group(&mut row_group).map_err(fail)?;
         }
         row_group.close().map_err(fail)?;
-        if let Some(filters) = tokens.next() {
-            places.get_or_insert_with(TokenPlaces::new).write(&mut writer, &filters).map_err(fail)?;
+        if let Some(filters) = group.words {
+            words.get_or_insert_with(TokenPlaces::new).write(&mut writer, &filters).map_err(fail)?;
+        }
+        if let Some(values) = &mut values {
+            for (column, filters) in group.values {
+                values.write(&mut writer, index, columns.field(column).name(), &filters).map_err(fail)?;
+            }
         }
     }
-    if let Some(places) = places {
-        places.finish(&mut writer);
+    if let Some(words) = words {
+        words.finish(&mut writer);
+    }
+    if let Some(values) = values {
+        values.finish(&mut writer, ranges.len());
     }
     write_sums(&mut writer).map_err(io("write", path))?;
     let metadata = writer.close().map_err(fail)?;
@@ -112,35 +120,49 @@ pub(crate) fn write_sums<W: Write + BorrowMut<Appender> + Send>(
     writer.write_all(&table)
 }
 
-/// The encoded columns of each row group, and its token filters where the table has bodies.
+/// A row group that is encoded.
+#[derive(Default)]
+struct EncodedGroup {
+    chunks: Vec<ArrowColumnChunk>,
+    /// Where the table has bodies.
+    words: Option<SectionFilters>,
+    /// By column.
+    values: Vec<(usize, SectionFilters)>,
+}
+
 fn encode_columns(
     schema: &Schema,
     gather: &Gather<'_>,
     ranges: &[Range<usize>],
     writers: Vec<Vec<ArrowColumnWriter>>,
-) -> parquet::errors::Result<(Vec<Vec<ArrowColumnChunk>>, Vec<SectionFilters>)> {
-    let mut tokens = Vec::new();
+) -> parquet::errors::Result<Vec<EncodedGroup>> {
+    let filtered = values::columns(schema);
     let mut writers: Vec<_> = writers.into_iter().map(Vec::into_iter).collect();
-    let mut chunks: Vec<Vec<ArrowColumnChunk>> = ranges.iter().map(|_| Vec::new()).collect();
+    let mut groups: Vec<EncodedGroup> = ranges.iter().map(|_| EncodedGroup::default()).collect();
     for (index, field) in schema.fields().iter().enumerate() {
         let column = gather.column(index)?;
-        for ((range, writers), chunks) in ranges.iter().zip(&mut writers).zip(&mut chunks) {
+        for ((range, writers), group) in ranges.iter().zip(&mut writers).zip(&mut groups) {
             let rows = gather.read(&column, range.clone())?;
             if field.name() == "body" {
                 let mut builder = TokenBuilder::new();
                 builder.add(&rows);
-                tokens.push(builder.finish());
+                group.words = Some(builder.finish());
+            }
+            if filtered.contains(&index) {
+                let mut builder = ValueBuilder::new(field.name());
+                builder.add(&rows);
+                group.values.extend(builder.finish().map(|filters| (index, filters)));
             }
             // The encoder knows text behind a dictionary; the file has the type of the table.
             let field = field.as_ref().clone().with_data_type(rows.data_type().clone());
             for leaf in compute_leaves(&field, &rows)? {
                 let mut writer = writers.next().expect("every leaf has a writer");
                 writer.write(&leaf)?;
-                chunks.push(writer.close()?);
+                group.chunks.push(writer.close()?);
             }
         }
     }
-    Ok((chunks, tokens))
+    Ok(groups)
 }
 
 /// The size of the footer, which DuckLake keeps: the length that stands before the closing `PAR1`.
@@ -153,7 +175,7 @@ pub(crate) fn footer_bytes(written: &Appender) -> std::io::Result<u64> {
     Ok(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]).into())
 }
 
-/// The statistics of the timestamp and of the first word of the sort key, by which the run's ends are known.
+/// The statistics that the catalog keeps.
 fn column_statistics(
     table: &Table,
     gather: &Gather<'_>,
@@ -166,28 +188,13 @@ fn column_statistics(
         nulls: 0,
         range: ColumnRange::Timestamp(run.min_timestamp_ns, run.max_timestamp_ns),
     };
-    let Gather { batches, rows, .. } = gather;
-    let key = table.sort_key[0];
-    let index = table.index_of(key);
-    let word = |place: usize| {
-        let (batch, row) = rows[place];
-        let column = batches[batch].column(index).as_string::<i32>();
-        column.is_valid(row).then(|| column.value(row))
-    };
-    // NULLs stand first.
-    let nulls = if word(0).is_some() {
-        0
-    } else {
-        rows.iter().take_while(|(batch, row)| batches[*batch].column(index).is_null(*row)).count()
-    };
-    let range = match (word(nulls.min(rows.len() - 1)), word(rows.len() - 1)) {
-        (Some(min), Some(max)) if min.len().max(max.len()) <= MAX_RANGE_BYTES => {
-            ColumnRange::Text(min.to_owned(), max.to_owned())
-        }
-        _ => ColumnRange::Unknown,
-    };
-    let size_bytes = compressed_bytes(metadata, key);
-    vec![timestamp, ColumnStatistics { index, size_bytes, nulls: nulls as u64, range }]
+    let mut words = WordRange::default();
+    let index = table.index_of(table.ranged);
+    let columns: Vec<_> = gather.batches.iter().map(|batch| batch.column(index).as_string::<i32>()).collect();
+    words.take(gather.rows.iter().map(|&(batch, row)| columns[batch].is_valid(row).then(|| columns[batch].value(row))));
+    let size_bytes = compressed_bytes(metadata, table.ranged);
+    let ranged = ColumnStatistics { index, size_bytes, nulls: words.nulls(), range: words.range() };
+    vec![timestamp, ranged]
 }
 
 pub(super) fn compressed_bytes(metadata: &ParquetMetaData, column: &str) -> u64 {

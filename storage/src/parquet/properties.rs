@@ -10,11 +10,16 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
-/// Rows of a page: what a reader that knows the row decodes at least.
-pub(crate) const PAGE_ROWS: usize = 20_000;
+use super::order::said;
+use crate::section_filter::SECTION_ROWS;
 
-/// Ids of random bytes, each on its own row: a dictionary would hold them all.
-const RANDOM: &[&str] = &["span_id", "parent_span_id"];
+/// Rows of a page: what a reader that knows the row decodes at least. A column that is empty costs forty bytes a page, and of
+/// a hundred columns most are.
+const PAGE_ROWS: usize = 2 * SECTION_ROWS;
+
+/// Ids of random bytes: a dictionary would hold nearly all of them, and whoever reads one row of a row group would read it.
+/// The spans of a trace in one service are often neighbours, where compression sees that they repeat.
+const RANDOM: &[&str] = &["trace_id", "span_id", "parent_span_id"];
 
 /// Text of which a page has so many values that the least and the greatest rule nothing out, and are dear to find.
 const SCATTERED: &[&str] = &[
@@ -34,8 +39,9 @@ const SCATTERED: &[&str] = &[
     "attributes.db.statement",
 ];
 
-/// Of a row group's trace ids. A trace's spans stand far apart, by service, where compression does not see them.
-pub(crate) const TRACE_ID_DICTIONARY_BYTES: usize = 8 << 20;
+/// An attribute's dictionary beyond which its values are written as they are: most of a row group's ids of users are one of a
+/// kind, and a reader of a single row decodes the whole dictionary.
+const ATTRIBUTE_DICTIONARY_BYTES: usize = 256 << 10;
 
 /// Whole numbers of few distinct values.
 const FEW: &[&str] = &["severity_number", "flags"];
@@ -49,14 +55,19 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting_columns(table, schema)));
+        .set_sorting_columns(sorting_columns(table, schema))
+        .set_key_value_metadata(said(table).map(|entry| vec![entry]));
     for leaf in schema.columns() {
         let path = leaf.path().clone();
         if path.parts().len() > 1 || SCATTERED.contains(&leaf.name()) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
-        if leaf.name() == "trace_id" {
-            properties = properties.set_column_dictionary_page_size_limit(path.clone(), TRACE_ID_DICTIONARY_BYTES);
+        if leaf.physical_type() == Type::BYTE_ARRAY && path.parts().len() == 1 {
+            // What follows a dictionary that has outgrown its limit. Ids and paths begin alike.
+            properties = properties.set_column_encoding(path.clone(), Encoding::DELTA_BYTE_ARRAY);
+            if is_attribute(table, leaf) {
+                properties = properties.set_column_dictionary_page_size_limit(path.clone(), ATTRIBUTE_DICTIONARY_BYTES);
+            }
         }
         match encoding(table, leaf) {
             Some(encoding) => {
@@ -71,11 +82,8 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
 
 /// The encoding of a column that takes no dictionary; `None` for those with one.
 fn encoding(table: &Table, leaf: &ColumnDescriptor) -> Option<Encoding> {
-    let root = &leaf.path().parts()[0];
-    let promoted = table.columns.iter().any(|column| column.promoted.is_some() && column.name == *root);
-    let attribute = promoted || scope_and_key(root).is_some();
     match leaf.physical_type() {
-        Type::INT32 | Type::INT64 if attribute || FEW.contains(&leaf.name()) => None,
+        Type::INT32 | Type::INT64 if is_attribute(table, leaf) || FEW.contains(&leaf.name()) => None,
         Type::INT32 | Type::INT64 => Some(Encoding::DELTA_BINARY_PACKED),
         Type::DOUBLE => Some(Encoding::BYTE_STREAM_SPLIT),
         Type::BYTE_ARRAY if RANDOM.contains(&leaf.name()) => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
@@ -83,14 +91,19 @@ fn encoding(table: &Table, leaf: &ColumnDescriptor) -> Option<Encoding> {
     }
 }
 
-fn sorting_columns(table: &Table, schema: &SchemaDescriptor) -> Vec<SortingColumn> {
-    table
-        .sort_key
-        .iter()
-        .map(|key| {
-            let index = schema.columns().iter().position(|leaf| leaf.path().parts() == [*key]);
-            let index = index.expect("the sort key is of plain columns");
-            SortingColumn { column_idx: index as i32, descending: false, nulls_first: true }
-        })
-        .collect()
+/// Whether the column is of one attribute.
+fn is_attribute(table: &Table, leaf: &ColumnDescriptor) -> bool {
+    let root = &leaf.path().parts()[0];
+    let promoted = table.columns.iter().any(|column| column.promoted.is_some() && column.name == *root);
+    promoted || scope_and_key(root).is_some()
+}
+
+/// `None` where rows are not sorted by columns alone.
+fn sorting_columns(table: &Table, schema: &SchemaDescriptor) -> Option<Vec<SortingColumn>> {
+    let column = |key: &&str| {
+        let index = schema.columns().iter().position(|leaf| leaf.path().parts() == [*key]);
+        let index = index.expect("rows are sorted by plain columns");
+        SortingColumn { column_idx: index as i32, descending: false, nulls_first: true }
+    };
+    (!table.order.by_second).then(|| table.order.columns.iter().map(column).collect())
 }

@@ -32,7 +32,8 @@ pub fn spans_received() -> &'static Table {
             name: spans.name,
             columns: spans.columns.iter().cloned().chain([column]).collect(),
             schema: with_received(&spans.schema, true),
-            sort_key: spans.sort_key,
+            order: spans.order,
+            ranged: spans.ranged,
         }
     });
     &TABLE

@@ -11,9 +11,11 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::encode::{MAX_RANGE_BYTES, ROW_GROUP_ROWS, compressed_bytes, create, footer_bytes, write_sums};
+use super::encode::{ROW_GROUP_ROWS, compressed_bytes, create, footer_bytes, write_sums};
 use super::properties::writer_properties;
+use super::text::{Texts, WordRange};
 use super::tokens::{TokenBuilder, TokenPlaces};
+use super::values::{self, ValueBuilder, ValuePlaces};
 use super::{ColumnRange, ColumnStatistics, io};
 use crate::TraceFilter;
 use crate::checksum::Checksums;
@@ -42,6 +44,10 @@ pub(crate) struct StreamWriter {
     filter: Option<TraceFilterBuilder>,
     /// Where the table has bodies.
     tokens: Option<Tokens>,
+    /// The values of the row group under way, by column.
+    values: Vec<(usize, ValueBuilder)>,
+    /// Where the filters of those before lie.
+    value_places: ValuePlaces,
 }
 
 /// The words of the row group under way, and where the filters of those before lie.
@@ -49,13 +55,6 @@ struct Tokens {
     column: usize,
     words: TokenBuilder,
     places: TokenPlaces,
-}
-
-/// The ends of the first word of the sort key, which comes in order, NULLs first.
-#[derive(Default)]
-struct WordRange {
-    nulls: u64,
-    ends: Option<(String, String)>,
 }
 
 impl StreamWriter {
@@ -75,6 +74,9 @@ impl StreamWriter {
         let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
         let columns = factory.create_column_writers(0).map_err(fail)?;
         let has_traces = table.schema.index_of("trace_id").is_ok();
+        let values = values::columns(&schema);
+        let values =
+            values.into_iter().map(|column| (column, ValueBuilder::new(schema.field(column).name()))).collect();
         Ok(Self {
             table,
             schema,
@@ -93,6 +95,8 @@ impl StreamWriter {
                 words: TokenBuilder::new(),
                 places: TokenPlaces::new(),
             }),
+            values,
+            value_places: ValuePlaces::new(),
         })
     }
 
@@ -129,10 +133,13 @@ impl StreamWriter {
         if let Some(tokens) = self.tokens {
             tokens.places.finish(&mut self.writer);
         }
+        if !self.values.is_empty() {
+            self.value_places.finish(&mut self.writer, self.groups);
+        }
         write_sums(&mut self.writer).map_err(io("write", &self.path))?;
         let metadata = self.writer.finish().map_err(|source| LakeError::Parquet { path: self.path.clone(), source })?;
         let (min_timestamp_ns, max_timestamp_ns) = self.times.unwrap_or_default();
-        let key = self.table.sort_key[0];
+        let key = self.table.ranged;
         let timestamp = ColumnStatistics {
             index: self.table.index_of("timestamp"),
             size_bytes: compressed_bytes(&metadata, "timestamp"),
@@ -142,11 +149,8 @@ impl StreamWriter {
         let word = ColumnStatistics {
             index: self.table.index_of(key),
             size_bytes: compressed_bytes(&metadata, key),
-            nulls: self.word.nulls,
-            range: match self.word.ends {
-                Some((min, max)) if min.len().max(max.len()) <= MAX_RANGE_BYTES => ColumnRange::Text(min, max),
-                _ => ColumnRange::Unknown,
-            },
+            nulls: self.word.nulls(),
+            range: self.word.range(),
         };
         let appender = self.writer.inner();
         Ok(Streamed {
@@ -204,6 +208,12 @@ impl StreamWriter {
         if let Some(tokens) = &mut self.tokens {
             tokens.places.write(&mut self.writer, &tokens.words.finish())?;
         }
+        for (column, values) in &mut self.values {
+            if let Some(filters) = values.finish() {
+                let name = self.schema.field(*column).name();
+                self.value_places.write(&mut self.writer, self.groups, name, &filters)?;
+            }
+        }
         self.columns = self.factory.create_column_writers(self.groups + 1)?;
         Ok(())
     }
@@ -216,16 +226,19 @@ impl StreamWriter {
             *min = time.min(*min);
             *max = time.max(*max);
         }
-        let words = &columns[self.table.index_of(self.table.sort_key[0])];
-        self.word.take(&Texts::of(words.as_ref()));
+        let words = &columns[self.table.index_of(self.table.ranged)];
+        self.word.take(Texts::of(words.as_ref()).iter());
         if let Some(tokens) = &mut self.tokens {
             tokens.words.add(columns[tokens.column].as_ref());
+        }
+        for (column, values) in &mut self.values {
+            values.add(columns[*column].as_ref());
         }
         if let Some(filter) = &mut self.filter {
             let ids = Texts::of(columns[self.table.index_of("trace_id")].as_ref());
             // A trace's spans of one service are often neighbours.
             let mut last = None;
-            for id in (0..ids.len()).filter_map(|row| ids.get(row)) {
+            for id in ids.iter().flatten() {
                 if last != Some(id) {
                     filter.insert(trace_filter::hash(id));
                     last = Some(id);
@@ -252,50 +265,5 @@ impl Streamed {
     /// Puts the file's bytes on stable storage, not its name.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.writer.inner().file().sync_data()
-    }
-}
-
-impl WordRange {
-    fn take(&mut self, words: &Texts<'_>) {
-        let nulls = (0..words.len()).take_while(|row| words.get(*row).is_none()).count();
-        self.nulls += nulls as u64;
-        if nulls == words.len() {
-            return;
-        }
-        let (Some(first), Some(last)) = (words.get(nulls), words.get(words.len() - 1)) else { return };
-        match &mut self.ends {
-            Some((_, max)) => last.clone_into(max),
-            None => self.ends = Some((first.to_owned(), last.to_owned())),
-        }
-    }
-}
-
-/// Text, plain or behind a dictionary with 32-bit keys.
-enum Texts<'a> {
-    Plain(&'a arrow::array::StringArray),
-    Behind { keys: &'a arrow::array::UInt32Array, values: &'a arrow::array::StringArray },
-}
-
-impl<'a> Texts<'a> {
-    fn of(array: &'a dyn Array) -> Self {
-        match array.as_dictionary_opt::<arrow::datatypes::UInt32Type>() {
-            Some(dictionary) => Self::Behind { keys: dictionary.keys(), values: dictionary.values().as_string() },
-            None => Self::Plain(array.as_string()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Plain(array) => array.len(),
-            Self::Behind { keys, .. } => keys.len(),
-        }
-    }
-
-    fn get(&self, row: usize) -> Option<&'a str> {
-        let (array, row) = match self {
-            Self::Plain(array) => (*array, row),
-            Self::Behind { keys, values } => (*values, keys.value(row) as usize),
-        };
-        array.is_valid(row).then(|| array.value(row))
     }
 }

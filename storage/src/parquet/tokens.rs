@@ -9,7 +9,8 @@ use hashbrown::HashSet;
 use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
 
-use crate::token_filter::{SECTION_ROWS, TokenFilters, folded_chars, hash, words};
+use crate::section_filter::{Place, SECTION_ROWS, SectionFilters};
+use crate::token_filter::{TokenFilters, folded_chars, hash, words};
 use crate::trace_filter::{BLOCK_BYTES, fill, stored};
 
 /// Bits a distinct word; one look-up in about a hundred of an absent word is a false yes.
@@ -22,9 +23,6 @@ const MAX_WORDS: usize = MAX_FILTER_BYTES * 8 / MIN_BITS_PER_WORD;
 
 /// Words that were seen a moment ago: most words of a log are the same few.
 const RECENT: usize = 4_096;
-
-/// The filters of one row group's sections in order, `None` for one with too many words.
-pub(crate) type SectionFilters = Vec<Option<Vec<u8>>>;
 
 /// Gathers the words of one row group at a time.
 pub(crate) struct TokenBuilder {
@@ -119,12 +117,7 @@ impl TokenPlaces {
         writer: &mut SerializedFileWriter<W>,
         filters: &SectionFilters,
     ) -> Result<()> {
-        let offset = writer.bytes_written() as u64;
-        let blocks = filters.iter().map(|filter| filter.as_ref().map(|bytes| (bytes.len() / BLOCK_BYTES) as u32));
-        self.0.push(offset, blocks.collect());
-        for filter in filters.iter().flatten() {
-            writer.write_all(filter)?;
-        }
+        self.0.push(write_filters(writer, filters)?);
         Ok(())
     }
 
@@ -132,6 +125,18 @@ impl TokenPlaces {
     pub(crate) fn finish<W: Write + Send>(self, writer: &mut SerializedFileWriter<W>) {
         writer.append_key_value_metadata(self.0.entry());
     }
+}
+
+/// Writes the filters of a row group behind what is there, and says where.
+pub(super) fn write_filters<W: Write + Send>(
+    writer: &mut SerializedFileWriter<W>,
+    filters: &SectionFilters,
+) -> Result<Place> {
+    let place = Place::of(writer.bytes_written() as u64, filters);
+    for filter in filters.iter().flatten() {
+        writer.write_all(filter)?;
+    }
+    Ok(place)
 }
 
 #[cfg(test)]
@@ -144,7 +149,7 @@ mod tests {
 
     fn tokens(filters: &SectionFilters) -> RowGroupTokens {
         let mut places = TokenFilters::new();
-        places.push(0, filters.iter().map(|f| f.as_ref().map(|b| (b.len() / BLOCK_BYTES) as u32)).collect());
+        places.push(Place::of(0, filters));
         let bytes: Vec<u8> = filters.iter().flatten().flatten().copied().collect();
         places.load(0, Bytes::from(bytes)).expect("the bytes of the filters")
     }

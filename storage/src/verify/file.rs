@@ -7,16 +7,16 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use chrono::{DateTime, Datelike, Timelike};
-use orrery_model::{Table, TableName, table};
+use orrery_model::{Order, Table, TableName, table};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use super::sections::{Filters, GroupFilters, Lost};
 use crate::catalog::Says;
 use crate::compact::Keys;
 use crate::lake::LakeError;
-use crate::parquet::{MIXED, hour_of};
-use crate::token_filter::{RowGroupTokens, TokenFilters, Word};
+use crate::parquet::{MIXED, hour_of, of_file};
 use crate::{DataFile, MapKeys, ReadError, TraceFilter, VerifiedFile, map_keys};
 
 /// What is wrong with the file; nothing where all is well. An error only where it was stopped.
@@ -53,12 +53,12 @@ pub(super) fn check(
 }
 
 /// Why a file was not read to its end.
-enum Ended {
+pub(super) enum Ended {
     Stopped,
     Unreadable(String),
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Ended {
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Ended {
     Ended::Unreadable(format!("it cannot be read: {error}"))
 }
 
@@ -101,48 +101,44 @@ fn check_rows(
         (Some(bytes), Ok(_)) => Some(TraceFilter::from_bytes(bytes).ok_or_else(|| unreadable("its trace filter"))?),
         _ => None,
     };
-    let tokens = match (table.schema.index_of("body"), metadata.file_metadata().key_value_metadata()) {
-        (Ok(_), Some(pairs)) => TokenFilters::of(pairs, "body"),
-        _ => None,
-    };
-    if tokens.as_ref().is_some_and(|tokens| tokens.row_groups() != metadata.num_row_groups()) {
-        wrong.push("its word filters are of another number of row groups".to_owned());
+    let filters = Filters::of(&metadata);
+    if let Some(what) = filters.check(metadata.num_row_groups()) {
+        wrong.push(what);
         return Ok(wrong);
     }
-    let section_rows = tokens.as_ref().map_or(SECTION_ROWS, TokenFilters::section_rows);
-    let mut seen = Seen::new(table, filter.as_ref());
+    let order = of_file(table, metadata.file_metadata());
+    let mut seen = Seen::new(table, order, filter.as_ref());
     for group in 0..metadata.num_row_groups() {
-        let words = match &tokens {
-            Some(tokens) => {
-                let bytes = handle.read(tokens.range(group)).map_err(unreadable)?;
-                Some(tokens.load(group, bytes).ok_or_else(|| unreadable("its word filters"))?)
-            }
-            None => None,
-        };
-        let wanted = [table.sort_key, &["trace_id", "body"]].concat();
+        let filters = filters.load(handle, group)?;
+        if let Some(what) = filters.check(group, group_rows(&metadata, group)) {
+            wrong.push(what);
+            return Ok(wrong);
+        }
+        let wanted = order.columns.iter().copied().chain(["trace_id", table.ranged]).chain(filters.columns());
         let mask = ProjectionMask::columns(metadata.file_metadata().schema_descr(), wanted);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(handle.clone(), footer.clone())
             .with_projection(mask)
             .with_row_groups(vec![group])
-            .with_batch_size(section_rows)
+            .with_batch_size(READ_ROWS)
             .build()
             .map_err(unreadable)?;
-        for (section, batch) in reader.enumerate() {
+        let mut first = 0;
+        for batch in reader {
             if !goes_on() {
                 return Err(Ended::Stopped);
             }
-            seen.take(batch.map_err(unreadable)?, words.as_ref().map(|words| (words, section)));
-        }
-        if words.is_some_and(|words| words.sections() != group_rows(&metadata, group).div_ceil(section_rows)) {
-            wrong.push(format!("row group {group} has word filters of another number of sections"));
+            let batch = batch.map_err(unreadable)?;
+            let rows = batch.num_rows();
+            seen.take(batch, &filters, first);
+            first += rows;
         }
     }
     wrong.extend(seen.finish(file, says));
     Ok(wrong)
 }
 
-/// Where there are no word filters, so many rows are read at once.
-const SECTION_ROWS: usize = 8_192;
+/// Rows that are read at once.
+const READ_ROWS: usize = 8_192;
 
 fn group_rows(metadata: &ParquetMetaData, group: usize) -> usize {
     usize::try_from(metadata.row_group(group).num_rows()).unwrap_or(0)
@@ -182,6 +178,7 @@ fn check_footer(table: &Table, file: &DataFile, footer: &ArrowReaderMetadata) ->
 /// What is known of the rows so far.
 struct Seen<'a> {
     table: &'static Table,
+    order: Order,
     filter: Option<&'a TraceFilter>,
     rows: u64,
     times: Option<(i64, i64)>,
@@ -191,14 +188,15 @@ struct Seen<'a> {
     last: Option<RecordBatch>,
     out_of_order: u64,
     lost_ids: u64,
-    lost_words: u64,
+    lost: Lost,
 }
 
 impl<'a> Seen<'a> {
-    fn new(table: &'static Table, filter: Option<&'a TraceFilter>) -> Self {
+    fn new(table: &'static Table, order: Order, filter: Option<&'a TraceFilter>) -> Self {
         let (times, word_range, last) = (None, None, None);
         Self {
             table,
+            order,
             filter,
             rows: 0,
             times,
@@ -207,11 +205,12 @@ impl<'a> Seen<'a> {
             last,
             out_of_order: 0,
             lost_ids: 0,
-            lost_words: 0,
+            lost: Lost::default(),
         }
     }
 
-    fn take(&mut self, batch: RecordBatch, words: Option<(&RowGroupTokens, usize)>) {
+    /// Takes in rows, the first of which is that one of its row group.
+    fn take(&mut self, batch: RecordBatch, filters: &GroupFilters, first: usize) {
         if batch.num_rows() == 0 {
             return;
         }
@@ -222,7 +221,7 @@ impl<'a> Seen<'a> {
             *min = time.min(*min);
             *max = time.max(*max);
         }
-        let keys = column(self.table.sort_key[0]).as_string::<i32>();
+        let keys = column(self.table.ranged).as_string::<i32>();
         self.word_nulls += keys.null_count() as u64;
         for word in keys.iter().flatten() {
             match &mut self.word_range {
@@ -242,19 +241,14 @@ impl<'a> Seen<'a> {
             let ids = ids.as_string::<i32>();
             self.lost_ids += ids.iter().flatten().filter(|id| !filter.may_contain(id)).count() as u64;
         }
-        if let (Some((tokens, section)), Some(bodies)) = (words, batch.column_by_name("body"))
-            && section < tokens.sections()
-        {
-            let words = bodies.as_string::<i32>().iter().flatten().flat_map(Word::all_of);
-            self.lost_words += words.filter(|word| !tokens.may_hold(section, word)).count() as u64;
-        }
+        filters.look(first, &batch, &mut self.lost);
         self.last = Some(batch.slice(batch.num_rows() - 1, 1));
     }
 
     fn compare(&mut self, batch: &RecordBatch) {
-        let keys = Keys::of(self.table, batch);
+        let keys = Keys::of(self.order, batch);
         if let Some(last) = &self.last
-            && Keys::of(self.table, last).compare(0, &keys, 0) == Ordering::Greater
+            && Keys::of(self.order, last).compare(0, &keys, 0) == Ordering::Greater
         {
             self.out_of_order += 1;
         }
@@ -275,17 +269,18 @@ impl<'a> Seen<'a> {
         }
         // Long words are not kept.
         if says.word_range.is_some() && says.word_range != self.word_range {
-            let key = self.table.sort_key[0];
+            let key = self.table.ranged;
             wrong.push(format!("its {key} is from other values than the catalog says: {:?}", self.word_range));
         }
         if says.word_nulls != self.word_nulls {
-            let key = self.table.sort_key[0];
+            let key = self.table.ranged;
             wrong.push(format!("{} of its {key} are NULL, the catalog says {}", self.word_nulls, says.word_nulls));
         }
         for (count, what) in [
             (self.out_of_order, "rows are not in the table's order"),
             (self.lost_ids, "trace ids are not in its trace filter: a look-up would not find them"),
-            (self.lost_words, "words are not in its word filters: a search would not find them"),
+            (self.lost.words, "words are not in its word filters: a search would not find them"),
+            (self.lost.values, "values are not in its value filters: a search would not find them"),
         ] {
             if count > 0 {
                 wrong.push(format!("{count} {what}"));

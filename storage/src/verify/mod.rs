@@ -3,6 +3,7 @@
 //! beside a running one. Never changes or repairs anything.
 
 mod file;
+mod sections;
 
 use std::path::Path;
 use std::sync::Arc;

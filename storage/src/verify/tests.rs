@@ -48,7 +48,7 @@ fn sorted() -> RecordBatch {
     let rows = support::logs(&mut Seed(3), 100, START);
     let table = orrery_model::table(TableName::Logs);
     let order = {
-        let keys = crate::compact::Keys::of(table, &rows);
+        let keys = crate::compact::Keys::of(table.order, &rows);
         let mut order: Vec<usize> = (0..rows.num_rows()).collect();
         order.sort_by(|&a, &b| keys.compare(a, &keys, b));
         order

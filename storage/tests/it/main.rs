@@ -17,4 +17,5 @@ mod support;
 mod tokens;
 mod torture;
 mod trace_filters;
+mod values;
 mod verify;

@@ -157,7 +157,7 @@ pub struct Query {
     pub max_concurrent: usize,
     /// Memory for the filters of trace ids, one a file; those beyond are read from the catalog when asked.
     pub trace_filters: ByteSize,
-    /// Memory for the filters of words of log files; those beyond are read from the files when asked.
+    /// Memory for the filters of words and of values; those beyond are read from the files when asked.
     pub token_filters: ByteSize,
     /// Whether hours of spans are counted beforehand, and answer where they hold.
     pub rollups: bool,

@@ -209,7 +209,7 @@ fn queries(text: &mut Text, engine: &Engine) {
         ("orrery_query_sessions", "queries that run", activity.sessions as u64),
         ("orrery_query_memory_bytes", "working memory of queries and merges", activity.memory_bytes as u64),
         ("orrery_query_trace_filter_bytes", "filters of trace ids held in memory", caches.trace_filter_bytes),
-        ("orrery_query_token_filter_bytes", "filters of words held in memory", caches.token_filter_bytes),
+        ("orrery_query_token_filter_bytes", "filters of words and of values held in memory", caches.token_filter_bytes),
     ] {
         text.family(name, "gauge", help);
         text.sample(name, &[], value as f64);

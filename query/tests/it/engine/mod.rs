@@ -11,4 +11,5 @@ mod parameters;
 mod recent;
 mod sandbox;
 mod speed;
+mod values;
 mod words;

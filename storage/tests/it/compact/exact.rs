@@ -46,13 +46,15 @@ fn received(file: &DataFile) -> Vec<i64> {
 
 fn sorted(name: TableName, rows: &RecordBatch) -> Vec<u32> {
     let table = table(name);
-    let (_, words) = table.sort_key.split_last().expect("a key");
-    let words: Vec<_> = words.iter().map(|word| rows.column(table.index_of(word)).as_string::<i32>()).collect();
+    let words: Vec<_> =
+        table.order.words().iter().map(|word| rows.column(table.index_of(word)).as_string::<i32>()).collect();
     let times = rows.column(table.index_of("timestamp")).as_primitive::<TimestampNanosecondType>();
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
     order.sort_by_key(|row| {
         let row = *row as usize;
-        (words.iter().map(|word| word.is_valid(row).then(|| word.value(row))).collect::<Vec<_>>(), times.value(row))
+        let second = if table.order.by_second { times.value(row).div_euclid(SECOND) } else { 0 };
+        let words = words.iter().map(|word| word.is_valid(row).then(|| word.value(row)));
+        (second, words.collect::<Vec<_>>(), times.value(row))
     });
     order
 }

@@ -1,10 +1,13 @@
-//! Reading only the sections of files whose words a condition can be true for. Wraps DataFusion's Parquet source: before a
-//! file is opened, its token filters are asked and an access plan is put beside it. A file without filters is read as
-//! without this; a row that matches is never left out.
+//! Reading only the sections of files that a condition can be true for. Wraps DataFusion's Parquet source: before a file is
+//! opened, its filters of words and values are asked and an access plan is put beside it. A file without filters is read
+//! as without this; a row that matches is never left out.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
@@ -20,38 +23,108 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use orrery_storage::section_filter;
 use orrery_storage::token_filter::{RowGroupTokens, TokenFilters};
+use orrery_storage::value_filter::ValueFilters;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::words::{COLUMN, Sought};
+use super::sought::{Item, Sought};
+use super::words::BODY;
 
-/// The names of the metrics in `EXPLAIN ANALYZE`.
-pub(super) const ROW_GROUPS: &str = "row_groups_pruned_token_filter";
-pub(super) const SECTIONS: &str = "sections_pruned_token_filter";
+/// What a search goes by, and the names of its metrics in `EXPLAIN ANALYZE`.
+pub(super) struct Means {
+    pub row_groups: &'static str,
+    pub sections: &'static str,
+    shown: &'static str,
+}
+
+pub(super) const WORDS: Means = Means {
+    row_groups: "row_groups_pruned_token_filter",
+    sections: "sections_pruned_token_filter",
+    shown: "token_filter=true",
+};
+pub(super) const VALUES: Means = Means {
+    row_groups: "row_groups_pruned_value_filter",
+    sections: "sections_pruned_value_filter",
+    shown: "value_filter=true",
+};
 
 /// Row groups whose filters are read at once: at most 4 MiB each, commonly a twentieth of it.
-const READ_AT_ONCE: usize = 8;
+const READ_AT_ONCE: usize = 32;
 
 /// About how large a row group's filters are, for the cache's own tables.
-const USUAL_BYTES: usize = 128 << 10;
+const USUAL_BYTES: usize = 64 << 10;
+/// What is held with the filters of a file: where they lie.
+const PLACES_BYTES: u64 = 8 << 10;
 
-/// Token filters of files, by path and row group; shared by all queries. A file never changes under its path.
-pub(crate) struct TokenCache(Cache<(Path, usize), Arc<RowGroupTokens>, BySize>);
+/// Filters of files, by path, column and row group, and where those of a file lie; shared by all queries. A file never
+/// changes under its path.
+pub(crate) struct FilterCache(Cache<Key, Cached, BySize>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Places(Path),
+    Filters(Path, Arc<str>, usize),
+}
+
+#[derive(Clone)]
+enum Cached {
+    Places(Arc<Places>),
+    Filters(Arc<Filters>),
+}
+
+/// Where the filters of one file lie.
+struct Places {
+    words: Option<TokenFilters>,
+    values: Option<ValueFilters>,
+}
+
+/// The filters of one column in one row group.
+enum Filters {
+    Words(RowGroupTokens),
+    Values(section_filter::Sections),
+}
+
+impl Filters {
+    fn sections(&self) -> usize {
+        match self {
+            Self::Words(words) => words.sections(),
+            Self::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether a section may hold it, if it is of the filters' column.
+    fn may_hold(&self, section: usize, item: &Item) -> bool {
+        match (self, item) {
+            (Self::Words(words), Item::Word(word)) => words.may_hold(section, word),
+            (Self::Values(values), Item::Value(_, hash)) => values.may_hold(section, *hash),
+            _ => true,
+        }
+    }
+}
 
 #[derive(Clone)]
 struct BySize;
 
-impl Weighter<(Path, usize), Arc<RowGroupTokens>> for BySize {
-    fn weight(&self, key: &(Path, usize), tokens: &Arc<RowGroupTokens>) -> u64 {
-        (key.0.as_ref().len() + tokens.size_bytes()) as u64
+impl Weighter<Key, Cached> for BySize {
+    fn weight(&self, key: &Key, cached: &Cached) -> u64 {
+        let (Key::Places(path) | Key::Filters(path, ..)) = key;
+        let held = match cached {
+            Cached::Places(_) => PLACES_BYTES,
+            Cached::Filters(filters) => match &**filters {
+                Filters::Words(words) => words.size_bytes() as u64,
+                Filters::Values(values) => values.size_bytes() as u64,
+            },
+        };
+        path.as_ref().len() as u64 + held
     }
 }
 
-impl TokenCache {
+impl FilterCache {
     /// Keeps at most about so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Cache::with_weighter((bytes / USUAL_BYTES).max(16), bytes as u64, BySize))
@@ -60,29 +133,61 @@ impl TokenCache {
     pub fn bytes(&self) -> u64 {
         self.0.weight()
     }
+
+    /// Where a file's filters lie.
+    fn places(&self, path: &Path, metadata: &ParquetMetaData) -> Arc<Places> {
+        let key = Key::Places(path.clone());
+        if let Some(Cached::Places(known)) = self.0.get(&key) {
+            return known;
+        }
+        let said = metadata.file_metadata().key_value_metadata().map_or(&[][..], Vec::as_slice);
+        let words = TokenFilters::of(said, BODY).filter(|words| words.row_groups() == metadata.num_row_groups());
+        let values = ValueFilters::of(said);
+        // Sections of two sizes are nothing that is written.
+        let alike = |values: &ValueFilters| words.as_ref().is_none_or(|w| w.section_rows() == values.section_rows());
+        let values = values.filter(alike);
+        let places = Arc::new(Places { words, values });
+        self.0.insert(key, Cached::Places(Arc::clone(&places)));
+        places
+    }
 }
 
-impl fmt::Debug for TokenCache {
+impl fmt::Debug for FilterCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache").field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("FilterCache").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 
 /// What is looked for, and by what means files are read for it.
 pub(super) struct Search {
-    pub sought: Sought,
-    pub reader: Arc<dyn ParquetFileReaderFactory>,
-    pub cache: Arc<TokenCache>,
+    sought: Sought,
+    reader: Arc<dyn ParquetFileReaderFactory>,
+    cache: Arc<FilterCache>,
+    /// The columns whose filters are asked.
+    columns: BTreeSet<Arc<str>>,
+    means: &'static Means,
+}
+
+impl Search {
+    pub fn new(sought: Sought, reader: Arc<dyn ParquetFileReaderFactory>, cache: Arc<FilterCache>) -> Self {
+        let (words, mut columns) = sought.columns();
+        if words {
+            columns.insert(BODY.into());
+        }
+        // What no row can hold comes from words that are none.
+        let means = if words || columns.is_empty() { &WORDS } else { &VALUES };
+        Self { sought, reader, cache, columns, means }
+    }
 }
 
 /// The Parquet source with a search before each file.
 #[derive(Clone)]
-pub(super) struct WordSource {
+pub(super) struct SectionSource {
     parquet: Arc<dyn FileSource>,
     search: Arc<Search>,
 }
 
-impl WordSource {
+impl SectionSource {
     pub fn new(parquet: Arc<dyn FileSource>, search: Search) -> Self {
         Self { parquet, search: Arc::new(search) }
     }
@@ -92,7 +197,7 @@ impl WordSource {
     }
 }
 
-impl FileSource for WordSource {
+impl FileSource for SectionSource {
     fn create_file_opener(
         &self,
         store: Arc<dyn ObjectStore>,
@@ -112,13 +217,13 @@ impl FileSource for WordSource {
         let counted = |name: &'static str| {
             MetricBuilder::new(metrics).with_type(MetricType::Summary).pruning_metrics(name, partition)
         };
-        Ok(Box::new(WordMorselizer(Arc::new(Shared {
+        Ok(Box::new(SectionMorselizer(Arc::new(Shared {
             parquet: self.parquet.create_morselizer(store, config, partition)?,
             search: Arc::clone(&self.search),
             partition,
             metrics: metrics.clone(),
-            row_groups: counted(ROW_GROUPS),
-            sections: counted(SECTIONS),
+            row_groups: counted(self.search.means.row_groups),
+            sections: counted(self.search.means.sections),
         }))))
     }
 
@@ -149,8 +254,8 @@ impl FileSource for WordSource {
     fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parquet.fmt_extra(t, f)?;
         match t {
-            DisplayFormatType::Default | DisplayFormatType::Verbose => f.write_str(", token_filter=true"),
-            DisplayFormatType::TreeRender => writeln!(f, "token_filter=true"),
+            DisplayFormatType::Default | DisplayFormatType::Verbose => write!(f, ", {}", self.search.means.shown),
+            DisplayFormatType::TreeRender => writeln!(f, "{}", self.search.means.shown),
         }
     }
 
@@ -192,7 +297,7 @@ impl FileSource for WordSource {
 }
 
 /// Plans the files of one partition.
-struct WordMorselizer(Arc<Shared>);
+struct SectionMorselizer(Arc<Shared>);
 
 struct Shared {
     parquet: Box<dyn Morselizer>,
@@ -203,13 +308,13 @@ struct Shared {
     sections: PruningMetrics,
 }
 
-impl fmt::Debug for WordMorselizer {
+impl fmt::Debug for SectionMorselizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WordMorselizer").field(&self.0.parquet).finish()
+        f.debug_tuple("SectionMorselizer").field(&self.0.parquet).finish()
     }
 }
 
-impl Morselizer for WordMorselizer {
+impl Morselizer for SectionMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         Ok(Box::new(Unsearched { shared: Arc::clone(&self.0), file }))
     }
@@ -257,24 +362,59 @@ enum Access {
     Some(ParquetAccessPlan),
 }
 
+impl Places {
+    fn are_none(&self) -> bool {
+        self.words.is_none() && self.values.is_none()
+    }
+
+    fn have(&self, column: &str) -> bool {
+        if column == BODY {
+            return self.words.is_some();
+        }
+        self.values.iter().flat_map(ValueFilters::columns).any(|(name, _)| name == column)
+    }
+
+    fn section_rows(&self) -> usize {
+        let words = self.words.as_ref().map(TokenFilters::section_rows);
+        words.or_else(|| self.values.as_ref().map(ValueFilters::section_rows)).unwrap_or(usize::MAX)
+    }
+
+    fn range(&self, column: &str, row_group: usize) -> Option<Range<u64>> {
+        match &self.words {
+            Some(words) if column == BODY => Some(words.range(row_group)),
+            _ => self.values.as_ref()?.range(column, row_group),
+        }
+    }
+
+    fn load(&self, column: &str, row_group: usize, bytes: Bytes) -> Option<Filters> {
+        match &self.words {
+            Some(words) if column == BODY => words.load(row_group, bytes).map(Filters::Words),
+            _ => self.values.as_ref()?.load(column, row_group, bytes).map(Filters::Values),
+        }
+    }
+}
+
 impl Shared {
     async fn access(&self, file: &PartitionedFile) -> Result<Access> {
         let hint = file.metadata_size_hint;
         let mut reader = self.search.reader.create_reader(self.partition, file.clone(), hint, &self.metrics)?;
         let with_index = |policy| ArrowReaderOptions::new().with_page_index_policy(policy);
         let metadata = reader.get_metadata(Some(&with_index(PageIndexPolicy::Skip))).await?;
-        let said = metadata.file_metadata().key_value_metadata().and_then(|entries| TokenFilters::of(entries, COLUMN));
-        let Some(filters) = said.filter(|filters| filters.row_groups() == metadata.num_row_groups()) else {
+        let places = self.search.cache.places(&file.object_meta.location, &metadata);
+        let asked: Vec<&Arc<str>> = self.search.columns.iter().filter(|column| places.have(column)).collect();
+        // What no row can hold needs no filter to rule sections out.
+        if places.are_none() || asked.is_empty() && !self.search.columns.is_empty() {
             return Ok(Access::All);
-        };
+        }
+        let section_rows = places.section_rows();
         let mut plan = ParquetAccessPlan::new_all(metadata.num_row_groups());
         let own: Vec<usize> = (0..metadata.num_row_groups()).filter(|&i| is_in(file, &metadata, i)).collect();
         let (mut partly, mut all) = (false, true);
         for row_groups in own.chunks(READ_AT_ONCE) {
-            let tokens = self.tokens(reader.as_mut(), file, &filters, row_groups).await?;
-            for (&row_group, tokens) in row_groups.iter().zip(tokens) {
+            let filters = self.filters(reader.as_mut(), file, &places, &asked, row_groups).await?;
+            for (&row_group, filters) in row_groups.iter().zip(filters) {
                 let rows = usize::try_from(metadata.row_group(row_group).num_rows()).unwrap_or(0);
-                match self.sections(tokens.as_deref(), rows, filters.section_rows()) {
+                match self.sections(&filters, rows, section_rows) {
                     Sections::All => self.row_groups.add_matched(1),
                     Sections::None => {
                         all = false;
@@ -303,42 +443,63 @@ impl Shared {
         })
     }
 
-    /// The filters of some row groups of a file; `None` for those that are not as the footer says.
-    async fn tokens(
+    /// The filters of some row groups of a file, by column; those that are not as the footer says are left out.
+    async fn filters<'a>(
         &self,
         reader: &mut (dyn AsyncFileReader + Send),
         file: &PartitionedFile,
-        filters: &TokenFilters,
+        places: &Places,
+        columns: &[&'a Arc<str>],
         row_groups: &[usize],
-    ) -> Result<Vec<Option<Arc<RowGroupTokens>>>> {
-        let key = |row_group: usize| (file.object_meta.location.clone(), row_group);
-        let mut found: Vec<_> = row_groups.iter().map(|&i| self.search.cache.0.get(&key(i))).collect();
-        let missing: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
-        let readable = |range: &std::ops::Range<u64>| range.start <= range.end && range.end <= file.object_meta.size;
-        let ranges: Vec<_> = missing.iter().map(|&i| filters.range(row_groups[i])).collect();
-        if missing.is_empty() || !ranges.iter().all(readable) {
+    ) -> Result<Vec<Vec<(&'a Arc<str>, Arc<Filters>)>>> {
+        let key = |column: &Arc<str>, row_group| {
+            Key::Filters(file.object_meta.location.clone(), Arc::clone(column), row_group)
+        };
+        let mut found: Vec<Vec<_>> = row_groups.iter().map(|_| Vec::new()).collect();
+        let (mut missing, mut ranges) = (Vec::new(), Vec::new());
+        for (found, &row_group) in found.iter_mut().zip(row_groups) {
+            for &column in columns {
+                let Some(range) = places.range(column, row_group) else { continue };
+                match self.search.cache.0.get(&key(column, row_group)) {
+                    Some(Cached::Filters(filters)) => found.push((column, filters)),
+                    _ if range.start <= range.end && range.end <= file.object_meta.size => {
+                        missing.push((column, row_group));
+                        ranges.push(range);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if missing.is_empty() {
             return Ok(found);
         }
         let read = reader.get_byte_ranges(ranges).await?;
-        for (i, bytes) in missing.into_iter().zip(read) {
-            if let Some(tokens) = filters.load(row_groups[i], bytes).map(Arc::new) {
-                self.search.cache.0.insert(key(row_groups[i]), Arc::clone(&tokens));
-                found[i] = Some(tokens);
-            }
+        for ((column, row_group), bytes) in missing.into_iter().zip(read) {
+            let Some(filters) = places.load(column, row_group, bytes).map(Arc::new) else { continue };
+            self.search.cache.0.insert(key(column, row_group), Cached::Filters(Arc::clone(&filters)));
+            let at = row_groups.iter().position(|&i| i == row_group).expect("one of those asked for");
+            found[at].push((column, filters));
         }
         Ok(found)
     }
 
-    fn sections(&self, tokens: Option<&RowGroupTokens>, rows: usize, section_rows: usize) -> Sections {
-        let Some(tokens) = tokens.filter(|tokens| tokens.sections() == rows.div_ceil(section_rows)) else {
-            return Sections::All;
+    fn sections(&self, filters: &[(&Arc<str>, Arc<Filters>)], rows: usize, section_rows: usize) -> Sections {
+        let sections = rows.div_ceil(section_rows);
+        let filters: Vec<_> = filters.iter().filter(|(_, filters)| filters.sections() == sections).collect();
+        let of = |item: &Item| {
+            let column = match item {
+                Item::Word(_) => BODY,
+                Item::Value(column, _) => &**column,
+            };
+            filters.iter().find(|(name, _)| &***name == column).map(|(_, filters)| filters)
         };
-        let kept: Vec<usize> = (0..tokens.sections())
-            .filter(|&section| self.search.sought.may_be_in(&|word| tokens.may_hold(section, word)))
-            .collect();
+        let may_be_in = |section: &usize| {
+            self.search.sought.may_be_in(&|item| of(item).is_none_or(|filters| filters.may_hold(*section, item)))
+        };
+        let kept: Vec<usize> = (0..sections).filter(may_be_in).collect();
         self.sections.add_matched(kept.len());
-        self.sections.add_pruned(tokens.sections() - kept.len());
-        if kept.len() == tokens.sections() {
+        self.sections.add_pruned(sections - kept.len());
+        if kept.len() == sections {
             Sections::All
         } else if kept.is_empty() {
             Sections::None
