@@ -18,6 +18,7 @@ use super::sums::Sums;
 use crate::asked::Asked;
 use crate::columns::Columns;
 use crate::http::Caller;
+use crate::records::select_list;
 use crate::spans::load::{MAX_NAMED_TRACES, in_traces};
 use crate::spans::node::{Nodes, columns};
 use crate::spans::{Kind, SpanKey, parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
@@ -178,7 +179,7 @@ async fn read(session: &Session, found: &[SpanBehind]) -> Result<Vec<SpanNode>, 
     let within = format!("timestamp >= {} AND timestamp <= {}", timestamp_sql(first), timestamp_sql(last));
     let traces: HashSet<u128> = found.iter().map(|span| span.key.0).collect();
     let those = if traces.len() > MAX_NAMED_TRACES { "true".to_owned() } else { in_traces(&traces, "") };
-    let query = format!("SELECT {} FROM spans WHERE {within} AND {those}", columns());
+    let query = format!("SELECT {} FROM spans WHERE {within} AND {those}", select_list(columns()));
     let mut places: HashMap<SpanKey, usize> = found.iter().enumerate().map(|(at, span)| (span.key, at)).collect();
     let mut spans: Vec<Option<SpanNode>> = found.iter().map(|_| None).collect();
     let mut stream = session.sql(&query).await?;

@@ -5,7 +5,7 @@ use orrery_model::{Scope, Signal};
 
 use crate::QueryError;
 use crate::columns::{Columns, Integers, Text};
-use crate::records::{Attributes, Elements, attribute_columns, select_list};
+use crate::records::{Attributes, Elements, attribute_columns};
 use crate::time::rfc3339;
 
 const COLUMNS: &[&str] = &[
@@ -28,10 +28,10 @@ const COLUMNS: &[&str] = &[
     "scope_version",
 ];
 
-/// The columns that [`Nodes`] reads, as an SQL select list.
-pub fn columns() -> String {
+/// The columns that [`Nodes`] reads.
+pub fn columns() -> impl Iterator<Item = String> {
     let attributes = Scope::ALL.into_iter().flat_map(|scope| attribute_columns(Signal::Spans, scope));
-    select_list(COLUMNS.iter().map(|c| (*c).to_owned()).chain(attributes))
+    COLUMNS.iter().map(|c| (*c).to_owned()).chain(attributes)
 }
 
 /// The spans of a batch that has [`columns`].

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use datafusion::logical_expr::{col, lit};
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
 use orrery_api::{SpanNode, Trace};
@@ -133,14 +134,13 @@ fn copies_differ(spans: &[SpanNode]) -> bool {
 /// Adds the trace's spans in a table; of a `file` with their places.
 async fn read(
     session: &Session,
-    table: &str,
+    table: &'static str,
     id: &str,
     found: &mut Found,
     file: Option<&DataFile>,
 ) -> Result<(), QueryError> {
-    let place = if file.is_some() { format!(", {RECEIVED}") } else { String::new() };
-    let query = format!("SELECT {}{place} FROM {table} WHERE trace_id = '{id}'", columns());
-    let mut stream = session.sql(&query).await?;
+    let columns = columns().chain(file.map(|_| RECEIVED.to_owned())).collect();
+    let mut stream = session.rows(table, columns, col("trace_id").eq(lit(id))).await?;
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         let nodes = Nodes::of(Columns(&batch))?;
@@ -169,13 +169,13 @@ async fn read(
 
 /// Log records of the trace by span id; those without one under the empty one.
 async fn log_counts(session: &Session, id: &str) -> Result<HashMap<String, u64>, QueryError> {
-    let query = format!("SELECT span_id, count(*) AS n FROM logs WHERE trace_id = '{id}' GROUP BY span_id");
     let mut counts = HashMap::new();
-    for batch in session.collect(&query).await?.0 {
-        let batch = Columns(&batch);
-        let (span, n) = (batch.text("span_id")?, batch.integers("n")?);
-        for i in 0..batch.0.num_rows() {
-            *counts.entry(span.or_empty(i).to_owned()).or_default() += n.or_zero(i) as u64;
+    let mut stream = session.rows("logs", vec!["span_id".to_owned()], col("trace_id").eq(lit(id))).await?;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let spans = Columns(&batch).text("span_id")?;
+        for i in 0..batch.num_rows() {
+            *counts.entry_ref(spans.or_empty(i)).or_default() += 1;
         }
     }
     Ok(counts)
