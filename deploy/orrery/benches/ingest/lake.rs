@@ -61,7 +61,7 @@ pub fn measure(options: &Options, shape: Shape) {
         (status["file_bytes"].as_f64().unwrap_or(0.0) + server.catalog_bytes() as f64) / n
     );
     drop(server);
-    cold(&folder, &traces);
+    cold(&folder, shape, &traces);
 }
 
 /// The memory that a merge of all spans takes with ingest at a rate beside it.
@@ -110,15 +110,18 @@ pub fn measure_merge(options: &Options, shape: Shape) {
 
 /// Trace ids from all over the window.
 fn ids(server: &Server, start_ns: u64, window_ns: u64) -> Vec<String> {
-    let id = |at: u64| {
-        let query = format!(
-            "SELECT trace_id FROM spans WHERE timestamp >= to_timestamp_nanos({at}) AND \
-             timestamp < to_timestamp_nanos({}) LIMIT 1",
-            at + 2_000_000_000
-        );
-        server.sql(&query)[0][0].as_str().expect("a trace id").to_owned()
-    };
-    (0..LOOKUPS as u64).map(|i| id(start_ns + i * (window_ns - 10_000_000_000) / LOOKUPS as u64)).collect()
+    let at = |i: u64| start_ns + i * (window_ns - 10_000_000_000) / LOOKUPS as u64;
+    (0..LOOKUPS as u64).map(|i| id_at(server, at(i))).collect()
+}
+
+/// A trace with a span in the two seconds from then on.
+fn id_at(server: &Server, at_ns: u64) -> String {
+    let query = format!(
+        "SELECT trace_id FROM spans WHERE timestamp >= to_timestamp_nanos({at_ns}) AND \
+         timestamp < to_timestamp_nanos({}) LIMIT 1",
+        at_ns + 2_000_000_000
+    );
+    server.sql(&query)[0][0].as_str().expect("a trace id").to_owned()
 }
 
 fn ask(server: &Server, shape: Shape, hour: &str, traces: &[String]) {
@@ -167,11 +170,18 @@ fn missing(server: &Server, id: &str) {
     assert_eq!(status, 404);
 }
 
-/// Each look-up by a server that has just started, nothing of the files in the page cache.
-fn cold(folder: &Folder, traces: &[String]) {
+/// Each look-up by a server that has just started and found a trace in a small file of its own, nothing of the others' files in
+/// its memory or in the page cache.
+fn cold(folder: &Folder, shape: Shape, traces: &[String]) {
     let mut times = Vec::new();
     for id in traces.iter().step_by(3) {
-        let server = Server::start_in(folder, &[]);
+        let server = Server::start_in(folder, &["--set", "compaction.enabled=false"]);
+        // The first look-up of all reads the program from the disk, too.
+        let other = if shape == Shape::A { Shape::B } else { Shape::A };
+        let start_ns = now_ns();
+        Stream { shape: other, spans: RECORDS_PER_REQUEST, start_ns, interval_ns: 1_000_000 }.send(server.otlp_http);
+        server.flush();
+        server.get(&format!("/api/v1/traces/{}", id_at(&server, start_ns)));
         if std::fs::write("/proc/sys/vm/drop_caches", "3").is_err() {
             println!("  cold look-ups are left out: the page cache can only be dropped by root");
             return;
