@@ -43,7 +43,7 @@ pub use learned::{Learned, LearnedColumns};
 pub use lock::{DataLock, LockError};
 pub use memtable::{MemtableSize, batch_bytes};
 pub use notifier_state::NotifierState;
-pub use parquet::{MapKeys, ORDER_KEY, RECEIVED, map_keys, spans_received};
+pub use parquet::{MapKeys, ORDER_KEY, RECEIVED, always_there, map_keys, spans_received};
 pub use retention::RetentionConfig;
 pub use rollups::{MAX_PART_BYTES, RollupHead, RollupQuery, Rollups, StoredRollup};
 pub use snapshot::{DataFile, MemoryBatch, Snapshot, TableSnapshot};

@@ -1,6 +1,10 @@
 //! The columns that no file holds, as expressions over those that it does: a whole attribute map, and the value of one
 //! key. Conditions on a key are taken apart, so that files can answer the part that is on its column.
 
+use std::sync::Arc;
+
+use arrow::array::{AsArray, ListArray, MapArray, new_empty_array};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue};
@@ -40,7 +44,7 @@ pub(crate) trait Place {
         &[]
     }
 
-    /// Whether a column is NULL in every row. `false` where that is not known.
+    /// Whether a column is NULL, or an empty map or list, in every row. `false` where that is not known.
     fn is_empty(&self, _column: &str) -> bool {
         false
     }
@@ -176,8 +180,8 @@ impl Values<'_> {
     /// A column of the table, which is not even read where it holds nothing.
     fn column(&self, name: &str) -> Expr {
         let field = self.table.schema.field_with_name(name).ok().filter(|_| self.place.is_empty(name));
-        match field.and_then(|field| ScalarValue::try_from(field.data_type()).ok()) {
-            Some(null) => Expr::Literal(null, None),
+        match field.and_then(nothing) {
+            Some(nothing) => Expr::Literal(nothing, None),
             None => stored(name),
         }
     }
@@ -188,7 +192,7 @@ impl Values<'_> {
         let promoted = promoted.map(|p| (p.key.to_owned(), self.home(p).text()));
         let learned = self.learned(scope);
         let learned = learned.map(|c| (c.key.clone(), Home::of(stored(&c.column_name()), c.value_type).text()));
-        attribute_map(stored(scope.other_name()), promoted.chain(learned))
+        attribute_map(self.column(scope.other_name()), promoted.chain(learned))
     }
 
     fn homes(&self, scope: Scope, key: &str) -> Homes {
@@ -413,4 +417,23 @@ fn null_subject(expr: &Expr) -> bool {
     parts(expr).is_some_and(|(subject, operands)| {
         null(subject) || matches!(expr, Expr::BinaryExpr(_)) && operands.into_iter().any(null)
     })
+}
+
+/// NULL, or the map or list without entries where a column is never NULL.
+fn nothing(field: &Field) -> Option<ScalarValue> {
+    if field.is_nullable() {
+        return ScalarValue::try_from(field.data_type()).ok();
+    }
+    let offsets = OffsetBuffer::from_lengths([0]);
+    match field.data_type() {
+        DataType::List(element) => {
+            let values = new_empty_array(element.data_type());
+            Some(ScalarValue::List(Arc::new(ListArray::new(Arc::clone(element), offsets, values, None))))
+        }
+        DataType::Map(entries, sorted) => {
+            let values = new_empty_array(entries.data_type()).as_struct().clone();
+            Some(ScalarValue::Map(Arc::new(MapArray::new(Arc::clone(entries), offsets, values, None, *sorted))))
+        }
+        _ => None,
+    }
 }

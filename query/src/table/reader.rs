@@ -17,7 +17,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::ObjectMeta;
-use orrery_storage::{DataFile, VerifiedFile};
+use orrery_storage::{DataFile, VerifiedFile, always_there};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
@@ -35,7 +35,7 @@ impl VerifiedReaders {
         Self { footers }
     }
 
-    /// The columns of which the footer says that they are NULL in every row.
+    /// The columns of which the footer says that they are NULL, or empty maps or lists, in every row.
     pub async fn empty_columns(&self, file: Result<PartitionedFile>) -> Result<BTreeSet<String>> {
         let metrics = ExecutionPlanMetricsSet::new();
         let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
@@ -47,8 +47,9 @@ impl VerifiedReaders {
             })
         };
         let schema = metadata.file_metadata().schema_descr();
-        let plain = schema.columns().iter().enumerate().filter(|(_, leaf)| leaf.path().parts().len() == 1);
-        Ok(plain.filter(|(index, _)| is_empty(*index)).map(|(_, leaf)| leaf.name().to_owned()).collect())
+        let tells = |path: &[String]| path.len() == 1 || always_there(path);
+        let leaves = schema.columns().iter().enumerate().filter(|(_, leaf)| tells(leaf.path().parts()));
+        Ok(leaves.filter(|(index, _)| is_empty(*index)).map(|(_, leaf)| leaf.path().parts()[0].clone()).collect())
     }
 }
 

@@ -28,6 +28,7 @@ pub use map_keys::{MapKeys, map_keys};
 pub(crate) use name::{FileName, WRITER};
 pub use order::ORDER_KEY;
 pub(crate) use order::{MIXED, hour_of, of_file, second_of};
+pub use properties::always_there;
 pub(crate) use received::merged_schema;
 pub use received::{RECEIVED, spans_received};
 pub(crate) use stream::{ROW_GROUP_BYTES, StreamWriter, Streamed};

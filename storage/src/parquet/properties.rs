@@ -59,10 +59,16 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         .set_key_value_metadata(said(table).map(|entry| vec![entry]));
     for leaf in schema.columns() {
         let path = leaf.path().clone();
-        if path.parts().len() > 1 || SCATTERED.contains(&leaf.name()) {
+        if always_there(path.parts()) {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk);
+        } else if path.parts().len() > 1 || SCATTERED.contains(&leaf.name()) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
         if leaf.physical_type() == Type::BYTE_ARRAY && path.parts().len() == 1 {
+            if table.order.by_second && !SCATTERED.contains(&leaf.name()) {
+                // A page has rows of all services: the ends of its text rule nothing out, and are most of what a footer is.
+                properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk);
+            }
             // What follows a dictionary that has outgrown its limit. Ids and paths begin alike.
             properties = properties.set_column_encoding(path.clone(), Encoding::DELTA_BYTE_ARRAY);
             if is_attribute(table, leaf) {
@@ -78,6 +84,15 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         }
     }
     Arc::new(properties.build())
+}
+
+/// Whether a leaf of a map or a list has a value in each of its entries, so that one without values says that no row has any.
+pub fn always_there(path: &[String]) -> bool {
+    match path {
+        [_, _, key] => key == "key",
+        [_, _, _, count] => count == "dropped_attributes_count",
+        _ => false,
+    }
 }
 
 /// The encoding of a column that takes no dictionary; `None` for those with one.
