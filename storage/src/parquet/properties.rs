@@ -39,6 +39,12 @@ const SCATTERED: &[&str] = &[
     "attributes.db.statement",
 ];
 
+/// Text of which a row group has more than a dictionary holds, and whose values begin alike.
+const BEGIN_ALIKE: &[&str] = &["attributes.url.path", "attributes.url.full", "attributes.client.address"];
+
+/// Columns that a table has learned which are encoded so, too: each such encoder takes two megabytes while it is open.
+const MOST_LEARNED: usize = 8;
+
 /// An attribute's dictionary beyond which its values are written as they are: most of a row group's ids of users are one of a
 /// kind, and a reader of a single row decodes the whole dictionary.
 const ATTRIBUTE_DICTIONARY_BYTES: usize = 256 << 10;
@@ -57,6 +63,7 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns(sorting_columns(table, schema))
         .set_key_value_metadata(said(table).map(|entry| vec![entry]));
+    let mut learned = 0;
     for leaf in schema.columns() {
         let path = leaf.path().clone();
         if always_there(path.parts()) {
@@ -69,8 +76,12 @@ pub(crate) fn writer_properties(table: &Table, schema: &SchemaDescriptor) -> Wri
                 // A page has rows of all services: the ends of its text rule nothing out, and are most of what a footer is.
                 properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk);
             }
-            // What follows a dictionary that has outgrown its limit. Ids and paths begin alike.
-            properties = properties.set_column_encoding(path.clone(), Encoding::DELTA_BYTE_ARRAY);
+            let is_learned = table.schema.index_of(leaf.name()).is_err();
+            if BEGIN_ALIKE.contains(&leaf.name()) || is_learned && learned < MOST_LEARNED {
+                learned += usize::from(is_learned);
+                // What follows a dictionary that has outgrown its limit.
+                properties = properties.set_column_encoding(path.clone(), Encoding::DELTA_BYTE_ARRAY);
+            }
             if is_attribute(table, leaf) {
                 properties = properties.set_column_dictionary_page_size_limit(path.clone(), ATTRIBUTE_DICTIONARY_BYTES);
             }
