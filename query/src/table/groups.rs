@@ -43,7 +43,7 @@ pub(super) struct FilesPlace {
     lacking: Vec<(Scope, String)>,
     /// Of the columns that they have learned those that are asked for.
     learned: Vec<LearnedColumn>,
-    /// Columns that are NULL in every row, as far as that is known.
+    /// Columns that are NULL, or empty maps or lists, in every row, as far as that is known.
     pub empty: BTreeSet<String>,
 }
 

@@ -392,7 +392,8 @@ impl TableProvider for LakeTable {
         let asked = self.asked(projection, filters);
         // To be read with the memory's: where no attribute is asked for, all rows in memory are alike.
         let mut kept = Vec::new();
-        let look = files.len() <= FEW_FILES && projection.len() >= MANY_COLUMNS;
+        // Rows that are kept beside the memory's have all of the columns.
+        let look = self.known.recent.is_none() && files.len() <= FEW_FILES && projection.len() >= MANY_COLUMNS;
         for Group { mut place, files } in groups::grouped(files, &asked, &self.known.keys).await {
             if look {
                 place.empty = self.empty_columns(state, &files).await;

@@ -12,8 +12,10 @@ use serde_json::Value;
 use super::learned;
 use crate::fixture::{self, Placement};
 
-const QUERIES: [&str; 11] = [
+const QUERIES: [&str; 12] = [
     "SELECT name FROM spans WHERE timestamp >= $start AND timestamp < $end AND service_name = 'cart' ORDER BY 1",
+    // Many columns, most of them empty, and no attribute.
+    "SELECT timestamp, time_source, duration_ns, trace_id, span_id, parent_span_id, trace_state, flags, name, kind, status_code, status_message, service_name, service_namespace, service_version, service_instance_id, scope_name, scope_version FROM spans WHERE timestamp >= $start AND timestamp < $end ORDER BY span_id",
     "SELECT service_name, count(*), sum(duration_ns) FROM spans WHERE timestamp >= $start AND timestamp < $end GROUP BY 1 ORDER BY 1",
     "SELECT name, attributes['http.route'], attributes['user.id'] FROM spans WHERE timestamp BETWEEN $start AND $end AND service_name IN ('cart', 'checkout') ORDER BY 1",
     "SELECT count(*) FROM spans WHERE timestamp >= $start AND timestamp < $end AND service_name = 'cart' AND service_name = 'checkout'",
