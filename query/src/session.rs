@@ -168,6 +168,11 @@ impl Session {
         Arc::clone(&self.inner.task.runtime_env().disk_manager)
     }
 
+    /// Where work of the session runs.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
     pub(crate) fn spans_at_once(&self) -> Option<usize> {
         self.inner.spans_at_once
     }

@@ -2,8 +2,6 @@
 //! those count; all at once, or a part of the traces at a time where they are too many. What is counted of the parts adds
 //! up to what would be counted of all. Decides nothing itself.
 
-use std::ops::Range;
-
 use hashbrown::HashSet;
 use orrery_model::Signal;
 
@@ -11,9 +9,9 @@ use super::classify::{Classifier, answered, beside, is_major, is_minor};
 use super::far::Far;
 use super::known::Known;
 use super::scope::Scope;
-use crate::spans::gather::{Gathered, Held, Room, empty, expected, gather, take_down};
-use crate::spans::load::{Selection, Want, regain, settle, share};
-use crate::spans::shelves::{SHELVES, Shelves, shelf_of};
+use crate::spans::gather::{Gathered, Held, Part, Parts, Room, expected, gather};
+use crate::spans::load::{Selection, Want, named, read, regain, settle, share};
+use crate::spans::shelves::{SHELVES, Shelves};
 use crate::spans::{Lineage, LinkTarget, NewSpan, SpanSet, Vocabulary};
 use crate::{QueryError, Session};
 
@@ -83,10 +81,10 @@ pub async fn prepare(
     let asked = Selection { condition: &condition, counted: &counted, want };
     let (room, held) = (Room::of(session), Held::of(session));
     let mut preparing = Preparing { session, scope, asked, reading, now_ns, room, held, whole: Whole::default() };
-    let expected = expected(session, &scope.around());
-    match gather(session, asked, expected, room, &preparing.held).await? {
+    let around = scope.around();
+    match gather(session, asked, expected(session, &around), &around, room, &preparing.held).await? {
         Gathered::All(spans) => preparing.all(spans, &mut count).await?,
-        Gathered::Parts(shelves, words) => preparing.parts(&shelves, words, &mut count).await?,
+        Gathered::Parts(parts) => preparing.parts(parts, &mut count).await?,
     }
     Ok(preparing.whole)
 }
@@ -132,48 +130,39 @@ impl Preparing<'_> {
     /// what that is.
     async fn parts(
         &mut self,
-        shelves: &Shelves,
-        mut words: Vocabulary,
+        mut parts: Parts,
         count: &mut (impl FnMut(&Prepared) + Send),
     ) -> Result<(), QueryError> {
-        let mut outside = Outside::new(self)?;
+        let Preparing { session, asked, .. } = *self;
+        let mut outside = Outside::new(self);
         let mut left = Vec::new();
-        for part in shelves.parts(self.room.spans_of_part) {
-            let spans = self.take_down(shelves, &part, words).await?;
+        let held = std::mem::replace(&mut self.held, Held::of(session));
+        let take = |part: &Part, spans: SpanSet| {
             self.whole.known.add_spans(&spans, self.scope.window);
             let prepared = Prepared::of(spans, self.now_ns);
             outside.add_senders(&prepared.spans)?;
             let minors = minors(&prepared.spans).next().is_some();
-            if self.ask(&mut outside.far, &prepared) || minors {
-                words = prepared.spans.words;
-                left.push(part);
+            let words = if self.ask(&mut outside.far, &prepared) || minors {
+                left.push(part.clone());
+                prepared.spans.words
             } else {
-                words = self.count(prepared, count);
-            }
+                self.count(prepared, count)
+            };
             outside.held.resize(outside.far.bytes())?;
-        }
+            Ok(words)
+        };
+        parts.each(session, asked, &held, take).await?;
         if !left.is_empty() {
-            words = outside.read(self, shelves, words).await?;
+            parts.words = outside.read(self, std::mem::take(&mut parts.words)).await?;
         }
         for part in left {
-            let mut spans = self.take_down(shelves, &part, words).await?;
+            let mut spans = parts.take_down(session, asked, &held, &part).await?;
             outside.add_to(&mut spans, &part)?;
             self.whole.known.add_spans(&spans, self.scope.window);
-            words = self.count(Prepared::of(spans, self.now_ns), count);
+            parts.words = self.count(Prepared::of(spans, self.now_ns), count);
         }
-        self.whole.words = words;
+        self.whole.words = parts.words;
         Ok(())
-    }
-
-    async fn take_down(
-        &self,
-        shelves: &Shelves,
-        part: &Range<usize>,
-        words: Vocabulary,
-    ) -> Result<SpanSet, QueryError> {
-        let mut spans = take_down(shelves, part.clone(), words, &self.held, self.room)?;
-        settle(self.session, &mut spans, self.asked).await?;
-        Ok(spans)
     }
 
     fn ask(&self, far: &mut Far, prepared: &Prepared) -> bool {
@@ -203,15 +192,15 @@ struct Outside {
 }
 
 impl Outside {
-    fn new(preparing: &Preparing<'_>) -> Result<Self, QueryError> {
-        let Preparing { session, room, held, .. } = preparing;
-        Ok(Self {
+    fn new(preparing: &Preparing<'_>) -> Self {
+        let Preparing { session, room, .. } = *preparing;
+        Self {
             far: Far::default(),
             held: Held::of(session),
-            beyond: empty(session, *room, held)?,
+            beyond: room.shelves(session),
             linked: Vec::new(),
-            senders: empty(session, *room, held)?,
-        })
+            senders: room.shelves(session),
+        }
     }
 
     fn add_senders(&mut self, spans: &SpanSet) -> Result<(), QueryError> {
@@ -219,43 +208,45 @@ impl Outside {
         (0..spans.len()).filter(is_sender).try_for_each(|i| self.senders.put(&spans.get(i), spans.links(i)))
     }
 
-    async fn read(
-        &mut self,
-        preparing: &Preparing<'_>,
-        shelves: &Shelves,
-        mut words: Vocabulary,
-    ) -> Result<Vocabulary, QueryError> {
+    async fn read(&mut self, preparing: &Preparing<'_>, mut words: Vocabulary) -> Result<Vocabulary, QueryError> {
         let Self { far, beyond, linked, .. } = self;
+        let Preparing { session, asked, .. } = *preparing;
         let is_linked = |span: &NewSpan| far.linked.contains(&LinkTarget { trace: span.trace, span: span.span });
-        let Selection { condition, want, .. } = preparing.asked;
         let vocabulary = share(&mut words);
-        far.read(preparing.session, &vocabulary, condition, want, |span, links| {
+        far.read(session, &vocabulary, asked.condition, asked.want, |span, links| {
             if is_linked(span) {
                 linked.push((*span, links.to_vec()));
             }
             beyond.put(span, links)
         })
         .await?;
-        let mut spans = SpanSet::of(regain(&vocabulary));
+        let mut spans = SpanSet::default();
         if !far.linked.is_empty() {
-            shelves.read(0..SHELVES, |span, links| {
-                if is_linked(span) {
+            let traces: HashSet<u128> = far.linked.iter().map(|target| target.trace).collect();
+            let condition = format!("{} AND {}", asked.condition, named(session, &traces)?);
+            read(session, &vocabulary, Selection { condition: &condition, ..asked }, |rows| {
+                for (span, links) in rows.iter().filter(|(span, _)| is_linked(span)) {
                     spans.push(span, links);
                 }
-            })?;
-            spans.note_unlike(shelves.unlike(0..SHELVES));
-            settle(preparing.session, &mut spans, preparing.asked).await?;
-            linked.extend(
-                (0..spans.len()).map(|i| (NewSpan { counted: false, ..spans.get(i) }, spans.links(i).to_vec())),
-            );
+                Ok(())
+            })
+            .await?;
         }
+        spans.words = regain(&vocabulary);
+        settle(session, &mut spans, asked).await?;
+        linked
+            .extend((0..spans.len()).map(|i| (NewSpan { counted: false, ..spans.get(i) }, spans.links(i).to_vec())));
         Ok(spans.words)
     }
 
     /// Adds to a part what decides how its spans count; none of it is counted there.
-    fn add_to(&self, spans: &mut SpanSet, part: &Range<usize>) -> Result<(), QueryError> {
-        self.beyond.read(part.clone(), |span, links| {
-            spans.push(span, links);
+    fn add_to(&self, spans: &mut SpanSet, part: &Part) -> Result<(), QueryError> {
+        let own = spans.traces.len();
+        let shelves = if let Part::Shelves(shelves) = part { shelves.clone() } else { 0..SHELVES };
+        self.beyond.read(shelves, |span, links| {
+            if spans.is_among_first(own, span.trace) {
+                spans.push(span, links);
+            }
         })?;
         for (span, links) in &self.linked {
             spans.push(span, links);
@@ -265,7 +256,7 @@ impl Outside {
             let is_beside_one = |link: &LinkTarget| {
                 messages.contains(link) || spans.find(*link).any(|i| spans.counted[i] && is_minor(spans, i))
             };
-            if !part.contains(&shelf_of(span.trace)) && links.iter().any(is_beside_one) {
+            if !spans.is_among_first(own, span.trace) && links.iter().any(is_beside_one) {
                 spans.push(&NewSpan { counted: false, ..*span }, links);
             }
         })

@@ -7,7 +7,7 @@ use orrery_api::{Operation, Service};
 use super::empty;
 use super::facts::Facts;
 use crate::histogram::Histogram;
-use crate::spans::gather::{expected, in_parts};
+use crate::spans::gather::in_parts;
 use crate::spans::load::{Selection, Want};
 use crate::spans::{Kind, SpanSet, Symbol, Symbols};
 use crate::{QueryError, Session, Window};
@@ -85,8 +85,7 @@ impl Numbers {
         let step_ns = (window.width_ns() / steps as i64).max(1);
         let mut sums = Sums { window, step_ns, spans: 0, served: Calls::new(steps), entering: Calls::new(steps) };
         let mut copies = 0;
-        let expected = expected(session, &[window]);
-        let words = in_parts(session, asked, expected, |spans| {
+        let words = in_parts(session, asked, window, |spans| {
             copies += spans.copies;
             sums.add(spans);
         })

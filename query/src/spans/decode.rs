@@ -74,6 +74,14 @@ pub struct Rows {
 }
 
 impl Rows {
+    pub fn reserve(&mut self, spans: usize) {
+        self.spans.reserve(spans);
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
     pub fn push(&mut self, span: NewSpan, links: &[LinkTarget]) {
         if !links.is_empty() {
             self.links.extend_from_slice(links);

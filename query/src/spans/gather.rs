@@ -1,19 +1,21 @@
 //! Gathers spans for a request that counts them trace by trace: in one set where the session's memory has room for them,
-//! else on shelves, to be taken down a part of the traces at a time. Counts what it holds in the session's memory.
+//! else a part of the traces at a time, slices of time or shelves. Counts what it holds in the session's memory.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use orrery_model::Signal;
 
-use super::load::{Selection, read, regain, settle};
+use super::load::{Selection, read, regain, settle, share};
 use super::shelves::Shelves;
+use super::slices::{AHEAD, Slice, Slices};
 use super::words::{SharedVocabulary, Vocabulary};
 use super::{NewSpan, SPAN_BYTES, SpanSet};
 use crate::{QueryError, Session, Window};
 
 /// Spans between two looks at the memory.
-const SPANS_A_LOOK: usize = 65_536;
+pub const SPANS_A_LOOK: usize = 65_536;
 
 /// How much of the session's memory spans take.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,22 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Of spans in one slice, so that some of them can be read ahead.
+    pub fn spans_of_slice(self) -> usize {
+        self.spans_of_part / 4
+    }
+
+    /// Empty ones.
+    pub fn shelves(self, session: &Session) -> Shelves {
+        Shelves::new(session.disk_manager(), self.shelves_bytes)
+    }
+
+    pub fn all_shelves_bytes(self) -> usize {
+        self.shelves_bytes * 3
+    }
+}
+
 /// The session's memory that spans hold.
 pub struct Held(MemoryReservation);
 
@@ -62,15 +80,31 @@ impl Held {
 #[expect(clippy::large_enum_variant, reason = "there is one in a request")]
 pub enum Gathered {
     All(SpanSet),
-    /// Of these traces, a part at a time, in these words.
-    Parts(Shelves, Vocabulary),
+    Parts(Parts),
 }
 
-/// Reads spans. How many there will be may be wrong.
+/// Spans to be counted a part of the traces at a time.
+pub struct Parts {
+    /// Where there are any, what lies across their ends is put on the shelves as they are read.
+    slices: Option<Slices>,
+    shelves: Shelves,
+    pub words: Vocabulary,
+    room: Room,
+}
+
+/// Some traces with all of their spans.
+#[derive(Clone, Debug)]
+pub enum Part {
+    Slice(Slice),
+    Shelves(Range<usize>),
+}
+
+/// Reads spans. How many there will be may be wrong; the stretches of time are those within which most of them start.
 pub async fn gather(
     session: &Session,
     asked: Selection<'_>,
     expected: usize,
+    stretches: &[Window],
     room: Room,
     held: &Held,
 ) -> Result<Gathered, QueryError> {
@@ -79,6 +113,10 @@ pub async fn gather(
     let mut shelves = None;
     let expected_bytes = expected.saturating_mul(SPAN_BYTES);
     if expected > room.spans || held.resize(expected_bytes).is_err() {
+        if let Some(slices) = Slices::find(session, asked, stretches, room, held).await? {
+            let shelves = room.shelves(session);
+            return Ok(Gathered::Parts(Parts { slices: Some(slices), shelves, words: Vocabulary::default(), room }));
+        }
         shelves = Some(empty(session, room, held)?);
     } else {
         set.reserve(expected);
@@ -112,41 +150,119 @@ pub async fn gather(
         shelves = Some(shelved(std::mem::take(&mut set), empty(session, room, held)?)?);
     }
     Ok(match shelves {
-        Some(shelves) => Gathered::Parts(shelves, words),
+        Some(shelves) => Gathered::Parts(Parts { slices: None, shelves, words, room }),
         None => Gathered::All(SpanSet { words, ..set }),
     })
+}
+
+impl Parts {
+    /// Gives the spans of each part to `take`, which gives back their words. Each is there once, the earliest received of
+    /// its copies.
+    pub async fn each(
+        &mut self,
+        session: &Session,
+        asked: Selection<'_>,
+        held: &Held,
+        mut take: impl FnMut(&Part, SpanSet) -> Result<Vocabulary, QueryError> + Send,
+    ) -> Result<(), QueryError> {
+        let mut left = self.read_slices(session, asked, &mut take).await?;
+        left.extend(self.shelves.parts(self.room.spans_of_part).into_iter().map(Part::Shelves));
+        for part in left {
+            let spans = self.take_down(session, asked, held, &part).await?;
+            self.words = take(&part, spans)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the slices of which no spans have copies that differ to `take`, while the next ones are read. Gives back the
+    /// other ones: to settle them adds words, as reading does.
+    async fn read_slices(
+        &mut self,
+        session: &Session,
+        asked: Selection<'_>,
+        take: &mut (impl FnMut(&Part, SpanSet) -> Result<Vocabulary, QueryError> + Send),
+    ) -> Result<Vec<Part>, QueryError> {
+        let mut left = Vec::new();
+        let Some(slices) = &self.slices else { return Ok(left) };
+        let vocabulary = share(&mut self.words);
+        let mut words = Vocabulary::default();
+        let start = |slice: &Slice| (*slice, slices.start(session, &vocabulary, asked, *slice));
+        let mut starting = slices.slices.iter().map(start);
+        let mut ahead: VecDeque<_> = starting.by_ref().take(AHEAD).collect();
+        while let Some((slice, reading)) = ahead.pop_front() {
+            let read = reading.await.map_err(QueryError::internal)??;
+            ahead.extend(starting.next());
+            read.across().try_for_each(|(span, links)| self.shelves.put(span, links))?;
+            words.catch_up(&vocabulary.lock());
+            let spans = read.into_set(words);
+            let part = Part::Slice(slice);
+            if spans.is_unsettled() {
+                words = spans.words;
+                left.push(part);
+            } else {
+                words = take(&part, spans)?;
+            }
+        }
+        self.words = regain(&vocabulary);
+        Ok(left)
+    }
+
+    /// The spans of a part.
+    pub async fn take_down(
+        &mut self,
+        session: &Session,
+        asked: Selection<'_>,
+        held: &Held,
+        part: &Part,
+    ) -> Result<SpanSet, QueryError> {
+        let words = std::mem::take(&mut self.words);
+        let mut set = match (part, &self.slices) {
+            (Part::Slice(slice), Some(slices)) => {
+                let vocabulary = SharedVocabulary::new(words.into());
+                let read = slices.start(session, &vocabulary, asked, *slice).await.map_err(QueryError::internal)??;
+                read.into_set(regain(&vocabulary))
+            }
+            (Part::Slice(_), None) => return Err(QueryError::internal("there are no slices")),
+            (Part::Shelves(shelves), slices) => {
+                let kept = slices.as_ref().map_or(0, Slices::kept_bytes) + self.room.all_shelves_bytes();
+                take_down(&self.shelves, shelves.clone(), words, held, kept)?
+            }
+        };
+        settle(session, &mut set, asked).await?;
+        Ok(set)
+    }
 }
 
 /// Gives the spans that meet a condition to `count`, all at once or a part of the traces at a time. Gives back their words.
 pub async fn in_parts(
     session: &Session,
     asked: Selection<'_>,
-    expected: usize,
+    window: Window,
     mut count: impl FnMut(&SpanSet) + Send,
 ) -> Result<Vocabulary, QueryError> {
     let (room, held) = (Room::of(session), Held::of(session));
-    match gather(session, asked, expected, room, &held).await? {
+    let stretches = [window];
+    match gather(session, asked, expected(session, &stretches), &stretches, room, &held).await? {
         Gathered::All(mut spans) => {
             settle(session, &mut spans, asked).await?;
             count(&spans);
             Ok(spans.words)
         }
-        Gathered::Parts(shelves, mut words) => {
-            for part in shelves.parts(room.spans_of_part) {
-                let mut spans = take_down(&shelves, part, words, &held, room)?;
-                settle(session, &mut spans, asked).await?;
+        Gathered::Parts(mut parts) => {
+            let take = |_: &Part, spans: SpanSet| {
                 count(&spans);
-                words = spans.words;
-            }
-            Ok(words)
+                Ok(spans.words)
+            };
+            parts.each(session, asked, &held, take).await?;
+            Ok(parts.words)
         }
     }
 }
 
-/// Empty shelves.
-pub fn empty(session: &Session, room: Room, held: &Held) -> Result<Shelves, QueryError> {
-    held.resize(room.shelves_bytes * 3)?;
-    Ok(Shelves::new(session.disk_manager(), room.shelves_bytes))
+/// Empty shelves, with what all of them take.
+fn empty(session: &Session, room: Room, held: &Held) -> Result<Shelves, QueryError> {
+    held.resize(room.all_shelves_bytes())?;
+    Ok(room.shelves(session))
 }
 
 /// Moves a set onto empty shelves, with what it knows of copies.
@@ -162,24 +278,24 @@ fn shelved(set: SpanSet, mut shelves: Shelves) -> Result<Shelves, QueryError> {
     Ok(shelves)
 }
 
-/// Takes some shelves' spans down.
-pub fn take_down(
+/// Takes some shelves' spans down, while so many bytes more are held.
+fn take_down(
     shelves: &Shelves,
     part: Range<usize>,
     words: Vocabulary,
     held: &Held,
-    room: Room,
+    kept_bytes: usize,
 ) -> Result<SpanSet, QueryError> {
     let spans = shelves.spans(part.clone());
     let mut set = SpanSet::of(words);
     // Every trace may have one span only.
-    held.resize(room.shelves_bytes * 3 + spans * SPAN_BYTES)?;
+    held.resize(kept_bytes + spans * SPAN_BYTES)?;
     set.reserve(spans);
     shelves.read(part.clone(), |span, links| {
         set.push(span, links);
     })?;
     set.note_unlike(shelves.unlike(part));
-    held.resize(room.shelves_bytes * 3 + set.bytes())?;
+    held.resize(kept_bytes + set.bytes())?;
     Ok(set)
 }
 

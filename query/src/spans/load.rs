@@ -34,7 +34,7 @@ pub struct Selection<'a> {
 
 impl Selection<'_> {
     /// Rows without ids are left out when they are decoded: as a condition, every id would be read twice.
-    fn query(&self, table: &str, more: &[&str]) -> String {
+    pub fn query(&self, table: &str, more: &[&str]) -> String {
         let Self { condition, counted, want } = self;
         let columns = columns(*want, more);
         format!("SELECT {columns}, COALESCE({counted}, false) AS counted FROM {table} AS spans WHERE {condition}")

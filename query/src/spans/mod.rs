@@ -10,6 +10,7 @@ pub mod node;
 pub mod received;
 pub mod semantics;
 pub mod shelves;
+pub mod slices;
 mod words;
 
 use hashbrown::hash_map::Entry;
@@ -222,17 +223,38 @@ impl SpanSet {
         }
     }
 
+    /// Of the traces that came first, so many, whether one is this.
+    pub fn is_among_first(&self, traces: usize, trace: u128) -> bool {
+        self.trace_numbers.get(&trace).is_some_and(|number| (*number as usize) < traces)
+    }
+
+    /// Whether of a span's copies the earliest received is still to be found.
+    pub fn is_unsettled(&self) -> bool {
+        !self.unlike.is_empty()
+    }
+
+    #[inline]
+    fn number_of(&mut self, trace: u128) -> u32 {
+        // Spans of one trace are often neighbours.
+        if let Some(&last) = self.trace.last()
+            && self.traces[last as usize] == trace
+        {
+            return last;
+        }
+        let next = u32::try_from(self.traces.len()).expect("fewer than 2^32 traces");
+        match self.trace_numbers.entry(trace) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(slot) => {
+                self.traces.push(trace);
+                *slot.insert(next)
+            }
+        }
+    }
+
     /// Adds a span, unless it is a copy of one that is in.
     #[inline]
     pub fn push(&mut self, new: &NewSpan, links: &[LinkTarget]) -> bool {
-        let next_trace = u32::try_from(self.traces.len()).expect("fewer than 2^32 traces");
-        let trace = match self.trace_numbers.entry(new.trace) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(slot) => {
-                self.traces.push(new.trace);
-                *slot.insert(next_trace)
-            }
-        };
+        let trace = self.number_of(new.trace);
         let keys = Keys { trace: &self.trace, span: &self.span, kind: &self.kind };
         if let Some(at) = self.index.insert(keys, trace, new.span, new.kind) {
             self.take_copy(at as usize, new, links);

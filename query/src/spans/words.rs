@@ -94,6 +94,20 @@ pub struct Vocabulary {
     pub meanings: Meanings,
 }
 
+impl Vocabulary {
+    /// Takes in what another one has more, which has all that this one has.
+    pub fn catch_up(&mut self, with: &Self) {
+        for text in &with.symbols.texts[self.symbols.texts.len()..] {
+            let number = u32::try_from(self.symbols.texts.len()).expect("fewer than 2^32 distinct strings");
+            self.symbols.texts.push(Arc::clone(text));
+            self.symbols.numbers.insert(Arc::clone(text), number);
+        }
+        for meaning in &with.meanings.all[self.meanings.all.len()..] {
+            self.meanings.number(*meaning);
+        }
+    }
+}
+
 /// A vocabulary that several readers add to.
 pub type SharedVocabulary = Arc<Mutex<Vocabulary>>;
 
