@@ -1,10 +1,6 @@
 //! The columns that no file holds, as expressions over those that it does: a whole attribute map, and the value of one
 //! key. Conditions on a key are taken apart, so that files can answer the part that is on its column.
 
-use std::sync::Arc;
-
-use arrow::array::{AsArray, ListArray, MapArray, new_empty_array};
-use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue};
@@ -16,7 +12,7 @@ use orrery_model::attribute::{OLD_DEPLOYMENT_ENVIRONMENT, UNKNOWN_SERVICE};
 use orrery_model::schema::map_type;
 use orrery_model::{LearnedColumn, Promoted, Scope, Table, ValueType};
 
-use crate::functions::{attribute_map, map_get, stored_map};
+use crate::functions::{attribute_map, map_get, nothing_of, stored_map};
 
 /// A column of a signal's table that is put together from stored ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,10 +176,7 @@ impl Values<'_> {
     /// A column of the table, which is not even read where it holds nothing.
     fn column(&self, name: &str) -> Expr {
         let field = self.table.schema.field_with_name(name).ok().filter(|_| self.place.is_empty(name));
-        match field.and_then(nothing) {
-            Some(nothing) => Expr::Literal(nothing, None),
-            None => stored(name),
-        }
+        field.and_then(nothing).unwrap_or_else(|| stored(name))
     }
 
     fn whole(&self, scope: Scope) -> Expr {
@@ -420,20 +413,9 @@ fn null_subject(expr: &Expr) -> bool {
 }
 
 /// NULL, or the map or list without entries where a column is never NULL.
-fn nothing(field: &Field) -> Option<ScalarValue> {
+fn nothing(field: &Field) -> Option<Expr> {
     if field.is_nullable() {
-        return ScalarValue::try_from(field.data_type()).ok();
+        return ScalarValue::try_from(field.data_type()).ok().map(|null| Expr::Literal(null, None));
     }
-    let offsets = OffsetBuffer::from_lengths([0]);
-    match field.data_type() {
-        DataType::List(element) => {
-            let values = new_empty_array(element.data_type());
-            Some(ScalarValue::List(Arc::new(ListArray::new(Arc::clone(element), offsets, values, None))))
-        }
-        DataType::Map(entries, sorted) => {
-            let values = new_empty_array(entries.data_type()).as_struct().clone();
-            Some(ScalarValue::Map(Arc::new(MapArray::new(Arc::clone(entries), offsets, values, None, *sorted))))
-        }
-        _ => None,
-    }
+    nothing_of(field.data_type())
 }

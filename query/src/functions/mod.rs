@@ -3,19 +3,24 @@
 pub(crate) mod attribute_map;
 pub(crate) mod has_word;
 pub(crate) mod map_get;
+mod nothing;
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 
 /// All of them.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::clone(&MAP_GET), Arc::clone(&ATTRIBUTE_MAP), Arc::clone(&STORED_MAP), Arc::new(has_word::HasWord::udf())]
+    let ours = [&MAP_GET, &ATTRIBUTE_MAP, &STORED_MAP, &NOTHING];
+    ours.into_iter().map(|ours| Arc::clone(ours)).chain([Arc::new(has_word::HasWord::udf())]).collect()
 }
 
 static MAP_GET: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(map_get::MapGet::udf()));
 static ATTRIBUTE_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::whole()));
 static STORED_MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(attribute_map::AttributeMap::stored()));
+static NOTHING: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(nothing::Nothing::udf()));
 
 /// `map['key']`.
 pub(crate) fn map_get(map: Expr, key: Expr) -> Expr {
@@ -30,6 +35,12 @@ pub(crate) fn attribute_map(map: Expr, columns: impl IntoIterator<Item = (String
 /// The same, of the very type of `map`.
 pub(crate) fn stored_map(map: Expr, columns: impl IntoIterator<Item = (String, Expr)>) -> Expr {
     STORED_MAP.call(map_and_columns(map, columns))
+}
+
+/// A list or map of a type without entries, in every row. `None` for another type.
+pub(crate) fn nothing_of(of: &DataType) -> Option<Expr> {
+    let row = nothing::nothing(of, 1).and_then(|row| ScalarValue::try_from_array(&row, 0)).ok()?;
+    Some(NOTHING.call(vec![Expr::Literal(row, None)]))
 }
 
 fn map_and_columns(map: Expr, columns: impl IntoIterator<Item = (String, Expr)>) -> Vec<Expr> {

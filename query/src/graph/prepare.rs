@@ -128,11 +128,7 @@ impl Preparing<'_> {
 
     /// Counts each part that nothing outside of it decides, then those of which something outside does, when it is known
     /// what that is.
-    async fn parts(
-        &mut self,
-        mut parts: Parts,
-        count: &mut (impl FnMut(&Prepared) + Send),
-    ) -> Result<(), QueryError> {
+    async fn parts(&mut self, mut parts: Parts, count: &mut (impl FnMut(&Prepared) + Send)) -> Result<(), QueryError> {
         let Preparing { session, asked, .. } = *self;
         let mut outside = Outside::new(self);
         let mut left = Vec::new();
@@ -234,8 +230,7 @@ impl Outside {
         }
         spans.words = regain(&vocabulary);
         settle(session, &mut spans, asked).await?;
-        linked
-            .extend((0..spans.len()).map(|i| (NewSpan { counted: false, ..spans.get(i) }, spans.links(i).to_vec())));
+        linked.extend((0..spans.len()).map(|i| (NewSpan { counted: false, ..spans.get(i) }, spans.links(i).to_vec())));
         Ok(spans.words)
     }
 

@@ -137,17 +137,18 @@ impl Decoder {
             let ids = base.trace_id.get(i).and_then(parse_trace_id).zip(base.span_id.get(i).and_then(parse_span_id));
             let Some((trace, span)) = ids else { continue };
             let kind = Kind::from_word(base.kind.or_empty(i));
+            let parent = base.parent.get(i).and_then(parse_span_id).unwrap_or(0);
             links.clear();
             let (mut weight, mut semantics) = (1.0, 0);
             if let Some(more) = &more {
                 weight = more.states.get(i).map_or(1.0, |state| sampling_weight(state) as f32);
-                semantics = more.semantics(i, kind, words);
+                semantics = more.semantics(i, kind, parent == 0, words);
                 more.links.extend(i, &mut links);
             }
             let new = NewSpan {
                 trace,
                 span,
-                parent: base.parent.get(i).and_then(parse_span_id).unwrap_or(0),
+                parent,
                 kind,
                 service: words.service(base.service.or_empty(i), base.namespace.or_empty(i)),
                 name: names.as_ref().map_or(0, |n| words.symbol(Column::Name, n.or_empty(i), |name| name)),
@@ -220,7 +221,7 @@ impl<'a> More<'a> {
         Ok(Self { states: text(batch, "trace_state")?, links: Links::of(batch)?, semantic, is_silent })
     }
 
-    fn semantics(&self, i: usize, kind: Kind, words: &mut Words) -> u32 {
+    fn semantics(&self, i: usize, kind: Kind, is_root: bool, words: &mut Words) -> u32 {
         if self.is_silent {
             return 0;
         }
@@ -242,7 +243,8 @@ impl<'a> More<'a> {
             server_address: text(12).or(if kind == Kind::Server { None } else { net_peer }),
             url: if kind == Kind::Client { either(14) } else { None },
             peer_address: if kind == Kind::Client { text(16) } else { None },
-            client_address: if kind == Kind::Server { text(17).or(net_peer) } else { None },
+            // Who called is asked of spans without a parent only, and has many values.
+            client_address: if kind == Kind::Server && is_root { text(17).or(net_peer) } else { None },
         };
         raw.number(words)
     }
