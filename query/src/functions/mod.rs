@@ -7,6 +7,7 @@ mod nothing;
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
@@ -39,7 +40,13 @@ pub(crate) fn stored_map(map: Expr, columns: impl IntoIterator<Item = (String, E
 
 /// A list or map of a type without entries, in every row. `None` for another type.
 pub(crate) fn nothing_of(of: &DataType) -> Option<Expr> {
-    let row = nothing::nothing(of, 1).and_then(|row| ScalarValue::try_from_array(&row, 0)).ok()?;
+    let row = nothing::nothing(of, 1).ok()?;
+    // Taken from the array as a value, it would lose what its fields say of themselves.
+    let row = match of {
+        DataType::List(_) => ScalarValue::List(Arc::new(row.as_list().clone())),
+        DataType::Map(..) => ScalarValue::Map(Arc::new(row.as_map().clone())),
+        _ => return None,
+    };
     Some(NOTHING.call(vec![Expr::Literal(row, None)]))
 }
 

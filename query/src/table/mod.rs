@@ -38,6 +38,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, col, lit};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::{MetricBuilder, MetricType};
@@ -188,9 +189,10 @@ impl LakeTable {
         let outputs = if projection == needed && as_stored {
             None
         } else {
-            let named = outputs.into_iter().zip(projection).map(|(expr, &index)| {
-                Ok((state.create_physical_expr(expr, &input)?, self.schema.field(index).name().clone()))
-            });
+            let named = outputs
+                .into_iter()
+                .zip(projection)
+                .map(|(expr, &index)| Ok((physical(state, expr, &input)?, self.schema.field(index).name().clone())));
             Some(named.collect::<Result<Vec<_>>>()?)
         };
         Ok(Some(Part { schema, needed, kept: None, sought, predicate, outputs }))
@@ -459,6 +461,15 @@ impl Part {
             plan = Arc::new(ProjectionExec::try_new(outputs.iter().cloned(), plan)?);
         }
         Ok(plan)
+    }
+}
+
+/// An expression to be computed. Most are a column or nothing at all, of which there is nothing to make simpler.
+fn physical(state: &dyn Session, expr: Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    match expr {
+        Expr::Column(column) => Ok(Arc::new(PhysicalColumn::new_with_schema(&column.name, input.as_arrow())?)),
+        Expr::Literal(value, None) => Ok(Arc::new(Literal::new(value))),
+        other => state.create_physical_expr(other, input),
     }
 }
 

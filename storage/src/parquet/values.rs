@@ -20,8 +20,8 @@ const SAMPLE: usize = 512;
 const LEAST_DISTINCT: usize = 2;
 /// Of a filter of an attribute, a distinct value: one section of ten is read in vain, a page of one column.
 const BITS_PER_VALUE: usize = 6;
-/// Of a filter of trace ids: hardly one of a thousand sections is read in vain, for which all columns are opened.
-const BITS_PER_TRACE: usize = 16;
+/// Of a filter of trace ids: of a thousand sections, which ten million spans have, hardly one is read in vain.
+const BITS_PER_TRACE: usize = 24;
 
 /// The columns that may have filters: text, in tables of traces.
 pub(crate) fn columns(schema: &Schema) -> Vec<usize> {

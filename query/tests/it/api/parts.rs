@@ -68,6 +68,21 @@ async fn every_rule_of_the_graph_is_the_same_in_parts() {
     }
 }
 
+fn seeds() -> u64 {
+    std::env::var("ORRERY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+fn batches(lines: &[String], parts: usize) -> Vec<RecordBatch> {
+    let batch = |lines: &[String]| spans(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    lines.chunks(lines.len().div_ceil(parts)).map(batch).collect()
+}
+
+/// When a span starts, in milliseconds.
+fn start(line: &str) -> i64 {
+    let times = line.split(' ').find_map(|word| word.split_once('+')).expect("a start and a duration");
+    times.0.parse().expect("milliseconds")
+}
+
 /// Messages whose spans are in many traces: created, sent, received and processed, alone or in batches, with and without
 /// their destinations and ids of their own, some of them copied, some with a copy that differs.
 fn messages(seed: &mut Seed, traces: u64) -> Vec<String> {
@@ -112,13 +127,11 @@ fn messages(seed: &mut Seed, traces: u64) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_traces_and_messages_are_the_same_in_parts() {
-    let seeds = std::env::var("ORRERY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    for number in 0..seeds {
+    for number in 0..seeds() {
         let mut seed = Seed(number);
         let mut lines = generated(&mut seed, 40);
         lines.extend(messages(&mut seed, 60));
-        let batch = |lines: &[String]| spans(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-        let batches: Vec<RecordBatch> = lines.chunks(lines.len().div_ceil(5)).map(batch).collect();
+        let batches = batches(&lines, 5);
         let hour = -TO_HOUR;
         let windows = [
             (hour - HOUR, hour + 2 * HOUR),
@@ -137,5 +150,31 @@ async fn generated_traces_and_messages_are_the_same_in_parts() {
         }
         let filter = "service_name <> 'cart' AND kind <> 'PRODUCER'";
         same(&half, windows[0], filter, 1, &[SOME], &what("with a filter")).await;
+    }
+}
+
+/// Of files in the order of time the slices of it are counted; traces, copies and messages lie across their ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_of_time_are_counted_as_all_of_it() {
+    for number in 0..seeds() {
+        let mut seed = Seed(1_000 + number);
+        let mut lines = generated(&mut seed, 60);
+        lines.extend(messages(&mut seed, 60));
+        lines.sort_by_key(|line| start(line));
+        let world = world(&[(Signal::Spans, batches(&lines, 80))], Placement::Files, 10 * HOUR);
+        let window = (-TO_HOUR - HOUR, -TO_HOUR + 2 * HOUR);
+        let what = format!("seed {number}, in slices");
+        let calls = same(&world, window, "", 4, &[SOME, 2 * SOME], &what).await;
+        assert!(calls > 200, "{calls} calls");
+        same(&world, window, "service_name <> 'cart'", 1, &[2 * SOME], &what).await;
+
+        // To tell the traces across the ends, the ids of all spans are read first.
+        let (from, to) = (at(window.0), at(window.1));
+        let rows = async |world: &World| {
+            let asked = [("start", from.as_str()), ("end", to.as_str())];
+            world.ask("service-graph", &asked).await.1["receipt"]["rows_scanned"].as_u64().expect("a number of rows")
+        };
+        let (once, sliced) = (rows(&world).await, rows(&world.holding(2 * SOME).0).await);
+        assert!(sliced * 2 > once * 3, "{what}: {sliced} rows of slices, {once} of all at once");
     }
 }
