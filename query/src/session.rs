@@ -212,6 +212,20 @@ impl Session {
         self.start(Bound { plan, is_optimized: false }).await
     }
 
+    /// Like [`Session::sql`], with the rows of one file or batch in the order that it has them, for what is read in one
+    /// pass.
+    pub(crate) async fn sql_in_order(&self, query: &str) -> Result<SqlStream, QueryError> {
+        let mut state = SessionState::clone(&self.inner.state);
+        // Even one file's batches overtake each other where several threads have a part in them.
+        state.config_mut().options_mut().execution.target_partitions = 1;
+        let (state, query) = (Arc::new(state), query.to_owned());
+        let planning = async move {
+            let plan = sandbox::plan(&state, &query).await?;
+            cooperative(state.create_physical_plan(&plan).await?)
+        };
+        self.execute(self.within_deadline(planning).await?)
+    }
+
     /// Plans a read-only query with parameters, which stand in it as `$name` and are times. It may be run again and again, by
     /// other sessions too.
     pub async fn prepare(&self, query: &str, names: &'static [&'static str]) -> Result<Prepared, QueryError> {

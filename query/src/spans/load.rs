@@ -151,7 +151,7 @@ async fn settle_part(
     found: &mut Vec<Found>,
 ) -> Result<(), QueryError> {
     let more: &[&str] = if file.is_some() { &[RECEIVED] } else { &[] };
-    let mut stream = session.sql(&asked.query(received::PART, more)).await?;
+    let mut stream = session.sql_in_order(&asked.query(received::PART, more)).await?;
     let vocabulary = share(&mut set.words);
     let mut decoder = Decoder::new(asked.want, Arc::clone(&vocabulary));
     while let Some(batch) = stream.next().await {

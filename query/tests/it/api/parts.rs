@@ -178,3 +178,15 @@ async fn slices_of_time_are_counted_as_all_of_it() {
         assert!(sliced * 2 > once * 3, "{what}: {sliced} rows of slices, {once} of all at once");
     }
 }
+
+/// Copies that differ, of one time, in several row groups of one file: the first of them was received first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_copies_that_differ_the_first_counts() {
+    let copies: Vec<String> = (5..400).map(|took| format!("t a<- S shop 0+{took}")).collect();
+    let world = world(&[(Signal::Spans, batches(&copies, 1))], Placement::Files, HOUR);
+    for world in [&world, &world.holding(ONE).0] {
+        let graph = world.ask("service-graph", &[("start", &at(-MINUTE)), ("end", &at(MINUTE))]).await.1;
+        assert_eq!(graph["edges"][0]["sum_ns"], 5_000_000, "{graph}");
+        assert_eq!(graph["receipt"]["copies"], 394, "{graph}");
+    }
+}
