@@ -32,7 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::memory::QueryPool;
 use crate::prepared::Bound;
 use crate::rollup::{Derived, DerivedTable};
-use crate::table::{Cost, Known, LakeTable, PrunedFiles};
+use crate::table::{Cost, Known, LakeTable, PrunedFiles, Ran};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
@@ -54,7 +54,7 @@ struct Inner {
     known: Known,
     rollups: Option<Arc<Rollups>>,
     /// The plans that were run, for the receipt.
-    plans: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
+    plans: Mutex<Vec<Ran>>,
     /// See [`QueryConfig::spans_at_once`](crate::QueryConfig::spans_at_once).
     spans_at_once: Option<usize>,
     started: Instant,
@@ -199,6 +199,16 @@ impl Session {
         Ok(())
     }
 
+    /// Makes a signal's table one more table, for statements that read a part of it each: the files that one leaves out are
+    /// not counted as left out.
+    pub(crate) fn register_for_parts(&self, name: &str, signal: Signal) -> Result<(), QueryError> {
+        let (table, pruned) = (self.inner.snapshot.table(signal).clone(), Arc::default());
+        let table = LakeTable::new(signal.table(), table, pruned, self.inner.known.clone());
+        self.inner.context.deregister_table(name)?;
+        self.inner.context.register_table(name, Arc::new(table))?;
+        Ok(())
+    }
+
     /// One signal's table as a data frame.
     pub async fn table(&self, signal: Signal) -> Result<DataFrame, QueryError> {
         Ok(self.inner.context.table(signal.table_name()).await?)
@@ -287,7 +297,34 @@ impl Session {
     pub(crate) async fn sql_mapped<T, F>(
         &self,
         query: &str,
+        mapping: impl FnMut() -> F,
+    ) -> Result<SqlStream<T>, QueryError>
+    where
+        T: Send + 'static,
+        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
+    {
+        self.mapped(query, mapping, false).await
+    }
+
+    /// Like [`Session::sql_mapped`], for one of some statements that read a part of the rows each: what it leaves unread
+    /// another one reads.
+    pub(crate) async fn sql_mapped_part<T, F>(
+        &self,
+        query: &str,
+        mapping: impl FnMut() -> F,
+    ) -> Result<SqlStream<T>, QueryError>
+    where
+        T: Send + 'static,
+        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
+    {
+        self.mapped(query, mapping, true).await
+    }
+
+    async fn mapped<T, F>(
+        &self,
+        query: &str,
         mut mapping: impl FnMut() -> F,
+        is_part: bool,
     ) -> Result<SqlStream<T>, QueryError>
     where
         T: Send + 'static,
@@ -300,7 +337,7 @@ impl Session {
             let _guard = self.inner.runtime.enter();
             execute_stream_partitioned(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
-        self.inner.plans.lock().push(Arc::clone(&physical));
+        self.inner.plans.lock().push(Ran { plan: Arc::clone(&physical), is_part });
         let with_mapping = streams.into_iter().map(|stream| (stream, mapping())).collect();
         Ok(self.stream(physical.schema(), with_mapping))
     }
@@ -335,7 +372,7 @@ impl Session {
             let _guard = self.inner.runtime.enter();
             execute_stream(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
-        self.inner.plans.lock().push(Arc::clone(&physical));
+        self.inner.plans.lock().push(Ran { plan: physical, is_part: false });
         Ok(self.stream(stream.schema(), vec![(stream, Ok)]))
     }
 

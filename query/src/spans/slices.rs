@@ -19,6 +19,8 @@ use crate::columns::Columns;
 use crate::time::timestamp_sql;
 use crate::{QueryError, Session, Window};
 
+/// The table that slices are read from.
+const IN_SLICES: &str = "spans_in_slices";
 /// Into how many stretches of the same length time is cut, of which slices are made.
 const CUTS: usize = 512;
 /// Slices that are read while one is counted.
@@ -68,6 +70,7 @@ impl Slices {
             let across = seen.across(&slices);
             let found = Self { cuts, slices, across: Arc::new(across), spans };
             if held.resize(room.all_shelves_bytes() + found.bytes()).is_ok() {
+                session.register_for_parts(IN_SLICES, Signal::Spans)?;
                 return Ok(Some(found));
             }
         }
@@ -94,7 +97,7 @@ impl Slices {
         slice: Slice,
     ) -> AbortOnDropHandle<Result<Read, QueryError>> {
         let condition = format!("{} AND ({})", self.cuts.sql(slice), asked.condition);
-        let query = Selection { condition: &condition, ..asked }.query("spans", &[]);
+        let query = Selection { condition: &condition, ..asked }.query(IN_SLICES, &[]);
         let (vocabulary, across) = (Arc::clone(vocabulary), Arc::clone(&self.across));
         let session = session.clone();
         let reading = session.runtime().clone();
@@ -112,7 +115,7 @@ impl Slices {
                     Ok((within, beyond))
                 }
             };
-            let mut rows = session.sql_mapped(&query, decoding).await?;
+            let mut rows = session.sql_mapped_part(&query, decoding).await?;
             let mut read = Read::default();
             while let Some(rows) = rows.next().await {
                 let (within, across) = rows?;

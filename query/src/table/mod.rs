@@ -13,7 +13,7 @@ mod words;
 
 pub(crate) use keys::FileKeys;
 pub(crate) use prune::{times, times_compared};
-pub(crate) use receipt::{Cost, PrunedFiles};
+pub(crate) use receipt::{Cost, PrunedFiles, Ran};
 pub(crate) use recent::Recent;
 pub(crate) use sections::FilterCache;
 

@@ -82,16 +82,26 @@ pub(crate) struct Cost {
     pub pruned: Pruned,
 }
 
+/// A plan that was run.
+pub(crate) struct Ran {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Whether others read what it leaves unread.
+    pub is_part: bool,
+}
+
 impl Cost {
-    pub fn of(plans: &[Arc<dyn ExecutionPlan>], pruned: &PrunedFiles) -> Self {
+    pub fn of(ran: &[Ran], pruned: &PrunedFiles) -> Self {
         let mut cost = Self { pruned: pruned.shown(), ..Self::default() };
-        for plan in plans {
-            cost.add(plan);
+        // A file that several statements open is one file.
+        let mut opened = BTreeSet::new();
+        for Ran { plan, is_part } in ran {
+            cost.add(plan, *is_part, &mut opened);
         }
+        cost.files += opened.len() as u64;
         cost
     }
 
-    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+    fn add<'a>(&mut self, plan: &'a Arc<dyn ExecutionPlan>, is_part: bool, opened: &mut BTreeSet<&'a Path>) {
         if let Some(slices) = plan.downcast_ref::<TimeSlicesExec>() {
             self.add_slices(slices);
             return;
@@ -100,15 +110,17 @@ impl Cost {
             if let Some(memory) = scan.data_source().downcast_ref::<MemorySourceConfig>() {
                 self.rows += memory.partitions().iter().flatten().map(|batch| batch.num_rows() as u64).sum::<u64>();
             } else if let Some(files) = scan.data_source().downcast_ref::<FileScanConfig>() {
-                self.files += listed(files).len() as u64;
+                opened.extend(listed(files));
                 if let Some(metrics) = plan.metrics() {
                     self.add_read(&metrics);
-                    self.add_pruned(&metrics);
+                    if !is_part {
+                        self.add_pruned(&metrics);
+                    }
                 }
             }
         }
         for child in plan.children() {
-            self.add(child);
+            self.add(child, is_part, opened);
         }
     }
 

@@ -170,12 +170,16 @@ async fn slices_of_time_are_counted_as_all_of_it() {
 
         // To tell the traces across the ends, the ids of all spans are read first.
         let (from, to) = (at(window.0), at(window.1));
-        let rows = async |world: &World| {
+        let cost = async |world: &World| {
             let asked = [("start", from.as_str()), ("end", to.as_str())];
-            world.ask("service-graph", &asked).await.1["receipt"]["rows_scanned"].as_u64().expect("a number of rows")
+            let receipt = world.ask("service-graph", &asked).await.1["receipt"].take();
+            ["rows_scanned", "files", "files_pruned"].map(|what| receipt[what].as_u64().expect("a number"))
         };
-        let (once, sliced) = (rows(&world).await, rows(&world.holding(2 * SOME).0).await);
-        assert!(sliced * 2 > once * 3, "{what}: {sliced} rows of slices, {once} of all at once");
+        let ([rows_once, files, left_out], [rows_sliced, files_sliced, left_out_sliced]) =
+            (cost(&world).await, cost(&world.holding(2 * SOME).0).await);
+        assert!(rows_sliced * 2 > rows_once * 3, "{what}: {rows_sliced} rows of slices, {rows_once} of all at once");
+        assert_eq!(files_sliced, files, "{what}: a file that every slice is read from is one file");
+        assert!(left_out_sliced < 2 * left_out, "{what}: {left_out_sliced} files left out, {left_out} for all at once");
     }
 }
 
