@@ -35,7 +35,7 @@ async fn parameters_are_times_and_prune_as_literals_do() {
             11,
             0,
             &["s12"],
-            2,
+            1,
         ),
     ];
     for (query, start, end, expected, files) in cases {
