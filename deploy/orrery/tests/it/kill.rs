@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::ledger::{Answer, Ledger, Shape};
 use crate::server::{self, Folder, Server};
@@ -69,11 +70,21 @@ fn send(url: &str, ledger: &Mutex<Ledger>, answers: &AtomicUsize) {
         }
         let mut ledger = ledger.lock().expect("no sender panics");
         ledger.note(request, &answer);
-        if answer == Answer::Stored {
-            answers.fetch_add(1, Ordering::Relaxed);
-        } else {
-            ledger.open.extend(mine);
-            return;
+        match answer {
+            Answer::Stored => {
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+            // A full memtable is told so; the request is sent again.
+            Answer::Refused { .. } => {
+                ledger.open.remove(&request);
+                mine.push(request);
+                drop(ledger);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Answer::Cut => {
+                ledger.open.extend(mine);
+                return;
+            }
         }
     }
 }
