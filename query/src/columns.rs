@@ -1,10 +1,10 @@
 //! Typed reading of a batch's columns by name, whichever of Arrow's string layouts they come in. Never computes anything.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, MapArray,
-    RecordBatch, StringArray, StringViewArray, StructArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+    MapArray, RecordBatch, StringArray, StringViewArray, StructArray, UInt64Array,
 };
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
 
 use crate::QueryError;
 
@@ -13,6 +13,8 @@ pub enum Text<'a> {
     Utf8(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
+    /// Places in a dictionary, and its values.
+    Dictionary(&'a Int32Array, &'a StringArray),
     /// All NULL.
     Null,
 }
@@ -23,8 +25,14 @@ impl<'a> Text<'a> {
             DataType::Utf8 => Ok(Self::Utf8(array.as_string())),
             DataType::LargeUtf8 => Ok(Self::Large(array.as_string())),
             DataType::Utf8View => Ok(Self::View(array.as_string_view())),
+            DataType::Dictionary(..) => {
+                let found =
+                    array.as_dictionary_opt::<Int32Type>().and_then(|d| Some((d.keys(), d.values().as_string_opt()?)));
+                let (keys, values) = found.ok_or_else(|| wrong_text(array.data_type()))?;
+                Ok(Self::Dictionary(keys, values))
+            }
             DataType::Null => Ok(Self::Null),
-            other => Err(QueryError::internal(format!("a column of strings is of type {other}"))),
+            other => Err(wrong_text(other)),
         }
     }
 
@@ -34,6 +42,10 @@ impl<'a> Text<'a> {
             Self::Utf8(a) => (!a.is_null(i)).then(|| a.value(i)),
             Self::Large(a) => (!a.is_null(i)).then(|| a.value(i)),
             Self::View(a) => (!a.is_null(i)).then(|| a.value(i)),
+            Self::Dictionary(keys, values) => {
+                let key = (!keys.is_null(i)).then(|| keys.value(i) as usize)?;
+                (!values.is_null(key)).then(|| values.value(key))
+            }
             Self::Null => None,
         }
     }
@@ -134,6 +146,10 @@ pub fn structs(list: &ListArray) -> Result<&StructArray, QueryError> {
 /// A field of a struct, by name.
 pub fn field<'a>(values: &'a StructArray, name: &str) -> Result<&'a ArrayRef, QueryError> {
     values.column_by_name(name).ok_or_else(|| QueryError::internal(format!("the answer has no field {name}")))
+}
+
+fn wrong_text(found: &DataType) -> QueryError {
+    QueryError::internal(format!("a column of strings is of type {found}"))
 }
 
 pub fn wrong_type(name: &str, found: &DataType) -> QueryError {

@@ -32,7 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::memory::QueryPool;
 use crate::prepared::Bound;
 use crate::rollup::{Derived, DerivedTable};
-use crate::table::{Cost, Known, LakeTable, PrunedFiles, Ran};
+use crate::table::{Cost, Known, LakeTable, PrunedFiles, Ran, Reads};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
@@ -186,24 +186,29 @@ impl Session {
     /// what depends on where a row lies.
     pub(crate) fn register_part(&self, name: &str, signal: Signal, part: TableSnapshot) -> Result<(), QueryError> {
         let table = LakeTable::new(signal.table(), part, Arc::clone(&self.inner.pruned), self.inner.known.clone());
-        self.inner.context.deregister_table(name)?;
-        self.inner.context.register_table(name, Arc::new(table))?;
-        Ok(())
+        self.replace(name, table)
     }
 
     /// Like [`Session::register_part`], of spans, with the column that says which flush brought a row.
     pub(crate) fn register_received(&self, name: &str, part: TableSnapshot) -> Result<(), QueryError> {
         let table = LakeTable::received(part, Arc::clone(&self.inner.pruned), self.inner.known.clone());
-        self.inner.context.deregister_table(name)?;
-        self.inner.context.register_table(name, Arc::new(table))?;
-        Ok(())
+        self.replace(name, table)
     }
 
     /// Makes a signal's table one more table, for statements that read a part of it each: the files that one leaves out are
-    /// not counted as left out.
-    pub(crate) fn register_for_parts(&self, name: &str, signal: Signal) -> Result<(), QueryError> {
+    /// not counted as left out. It has some columns as dictionaries, too.
+    pub(crate) fn register_for_parts(
+        &self,
+        name: &str,
+        signal: Signal,
+        coded: impl Iterator<Item = &'static str>,
+    ) -> Result<(), QueryError> {
         let (table, pruned) = (self.inner.snapshot.table(signal).clone(), Arc::default());
         let table = LakeTable::new(signal.table(), table, pruned, self.inner.known.clone());
+        self.replace(name, table.with_coded(coded))
+    }
+
+    fn replace(&self, name: &str, table: LakeTable) -> Result<(), QueryError> {
         self.inner.context.deregister_table(name)?;
         self.inner.context.register_table(name, Arc::new(table))?;
         Ok(())
@@ -297,34 +302,8 @@ impl Session {
     pub(crate) async fn sql_mapped<T, F>(
         &self,
         query: &str,
-        mapping: impl FnMut() -> F,
-    ) -> Result<SqlStream<T>, QueryError>
-    where
-        T: Send + 'static,
-        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
-    {
-        self.mapped(query, mapping, false).await
-    }
-
-    /// Like [`Session::sql_mapped`], for one of some statements that read a part of the rows each: what it leaves unread
-    /// another one reads.
-    pub(crate) async fn sql_mapped_part<T, F>(
-        &self,
-        query: &str,
-        mapping: impl FnMut() -> F,
-    ) -> Result<SqlStream<T>, QueryError>
-    where
-        T: Send + 'static,
-        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
-    {
-        self.mapped(query, mapping, true).await
-    }
-
-    async fn mapped<T, F>(
-        &self,
-        query: &str,
+        reads: Reads,
         mut mapping: impl FnMut() -> F,
-        is_part: bool,
     ) -> Result<SqlStream<T>, QueryError>
     where
         T: Send + 'static,
@@ -337,7 +316,7 @@ impl Session {
             let _guard = self.inner.runtime.enter();
             execute_stream_partitioned(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
-        self.inner.plans.lock().push(Ran { plan: Arc::clone(&physical), is_part });
+        self.inner.plans.lock().push(Ran { plan: Arc::clone(&physical), reads });
         let with_mapping = streams.into_iter().map(|stream| (stream, mapping())).collect();
         Ok(self.stream(physical.schema(), with_mapping))
     }
@@ -372,7 +351,7 @@ impl Session {
             let _guard = self.inner.runtime.enter();
             execute_stream(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
-        self.inner.plans.lock().push(Ran { plan: physical, is_part: false });
+        self.inner.plans.lock().push(Ran { plan: physical, reads: Reads::All });
         Ok(self.stream(stream.schema(), vec![(stream, Ok)]))
     }
 

@@ -19,6 +19,18 @@ use crate::functions::{attribute_map, map_get, nothing_of, stored_map};
 pub(crate) enum Virtual {
     Whole(Scope),
     Key(Scope, String),
+    /// A column of text as a dictionary, which files mostly have it as.
+    Coded(&'static str),
+}
+
+/// A dictionary of few texts.
+pub(crate) fn coded_type() -> DataType {
+    DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into())
+}
+
+/// The name of a column as a dictionary.
+pub(crate) fn coded(column: &str) -> String {
+    format!("coded.{column}")
 }
 
 impl Virtual {
@@ -26,6 +38,7 @@ impl Virtual {
         match self {
             Self::Whole(scope) => Field::new(scope.map_name(), map_type(), false),
             Self::Key(scope, key) => Field::new(format!("{}['{key}']", scope.map_name()), DataType::Utf8, true),
+            Self::Coded(column) => Field::new(coded(column), coded_type(), true),
         }
     }
 }
@@ -42,6 +55,11 @@ pub(crate) trait Place {
 
     /// Whether a column is NULL, or an empty map or list, in every row. `false` where that is not known.
     fn is_empty(&self, _column: &str) -> bool {
+        false
+    }
+
+    /// Whether a column is read as a dictionary.
+    fn is_coded(&self, _column: &str) -> bool {
         false
     }
 }
@@ -122,6 +140,11 @@ impl Values<'_> {
                     (one, other) => one.or(other).unwrap_or(Expr::Literal(ScalarValue::Utf8(None), None)),
                 }
             }
+            Virtual::Coded(column) if self.place.is_empty(column) => {
+                Expr::Literal(ScalarValue::try_from(coded_type()).expect("every type has a NULL"), None)
+            }
+            Virtual::Coded(column) if self.place.is_coded(column) => stored(column),
+            Virtual::Coded(column) => cast(self.column(column), coded_type()),
         }
     }
 
@@ -176,7 +199,9 @@ impl Values<'_> {
     /// A column of the table, which is not even read where it holds nothing.
     fn column(&self, name: &str) -> Expr {
         let field = self.table.schema.field_with_name(name).ok().filter(|_| self.place.is_empty(name));
-        field.and_then(nothing).unwrap_or_else(|| stored(name))
+        field.and_then(nothing).unwrap_or_else(|| {
+            if self.place.is_coded(name) { cast(stored(name), DataType::Utf8) } else { stored(name) }
+        })
     }
 
     fn whole(&self, scope: Scope) -> Expr {

@@ -45,6 +45,8 @@ pub(super) struct FilesPlace {
     learned: Vec<LearnedColumn>,
     /// Columns that are NULL, or empty maps or lists, in every row, as far as that is known.
     pub empty: BTreeSet<String>,
+    /// Columns that are read as dictionaries.
+    pub coded: BTreeSet<&'static str>,
 }
 
 impl Place for FilesPlace {
@@ -58,6 +60,10 @@ impl Place for FilesPlace {
 
     fn is_empty(&self, column: &str) -> bool {
         self.empty.contains(column)
+    }
+
+    fn is_coded(&self, column: &str) -> bool {
+        self.coded.contains(column)
     }
 }
 
@@ -105,6 +111,6 @@ fn of_layout(layout: &FileLayout, asked: &Asked) -> FilesPlace {
     FilesPlace {
         lacking: asked.keys.iter().filter(|(scope, key)| layout.lacks(*scope, key)).cloned().collect(),
         learned: layout.learned.iter().filter(|column| asked.wants(column)).cloned().collect(),
-        empty: BTreeSet::new(),
+        ..FilesPlace::default()
     }
 }

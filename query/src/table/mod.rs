@@ -1,6 +1,7 @@
 //! A table of the lake in SQL: its files and its memory as one, with the whole attribute maps that no file holds. Reads only
 //! what a query's columns and conditions ask for; never decides which rows exist, the snapshot does.
 
+mod dictionaries;
 mod groups;
 mod keys;
 mod prune;
@@ -13,7 +14,7 @@ mod words;
 
 pub(crate) use keys::FileKeys;
 pub(crate) use prune::{times, times_compared};
-pub(crate) use receipt::{Cost, PrunedFiles, Ran};
+pub(crate) use receipt::{Cost, PrunedFiles, Ran, Reads};
 pub(crate) use recent::Recent;
 pub(crate) use sections::FilterCache;
 
@@ -58,6 +59,7 @@ use recent::{Found, Rows, Vacant};
 use sections::{Search, SectionSource};
 use sought::Sought;
 
+pub(crate) use crate::attributes::values::coded;
 use crate::attributes::values::{Anywhere, Place, Values, Virtual, map_keys};
 
 /// Of so few files the footers are looked at when a query is planned that asks for so many columns: the spans of a trace,
@@ -176,6 +178,7 @@ impl LakeTable {
             })
             .collect();
         let schema = with_learned(&self.table.schema, values.place.learned());
+        let schema = dictionaries::of(schema, |column| values.place.is_coded(column));
         let mut needed = vec![false; schema.fields().len()];
         for column in outputs.iter().chain(&conditions).flat_map(Expr::column_refs) {
             needed[schema.index_of(&column.name)?] = true;
@@ -241,7 +244,7 @@ impl LakeTable {
         let since = col("timestamp").gt_eq(lit(since));
         let kept = Some(state.create_physical_expr(since, &DFSchema::try_from(schema.as_ref().clone())?)?);
         let part = Part { schema, needed, kept, sought: Sought::Anything, predicate: None, outputs: None };
-        let Some(plan) = self.files(state, std::slice::from_ref(file), &part, None)? else {
+        let Some(plan) = self.files(state, std::slice::from_ref(file), None, &part, None)? else {
             return Ok(None);
         };
         let mut stream = execute_stream(plan, state.task_ctx())?;
@@ -257,10 +260,12 @@ impl LakeTable {
         Ok(vacant.fill(&stream.schema(), &batches)?)
     }
 
+    /// Of files that are read with dictionaries, with the columns of each.
     fn files(
         &self,
         state: &dyn Session,
         files: &[Arc<DataFile>],
+        schemas: Option<Vec<SchemaRef>>,
         part: &Part,
         limit: Option<usize>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -289,7 +294,10 @@ impl LakeTable {
                 Arc::new(SectionSource::new(source, search))
             }
         };
-        let listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
+        let mut listed = files.iter().map(|file| self.listed(file)).collect::<Result<Vec<_>>>()?;
+        for (file, schema) in listed.iter_mut().zip(schemas.into_iter().flatten()) {
+            file.arrow_schema = Some(schema);
+        }
         let groups = FileGroup::new(listed).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
@@ -306,7 +314,9 @@ impl LakeTable {
         let mut all: Option<BTreeSet<String>> = None;
         for file in files {
             // A file that cannot be read fails the scan itself.
-            let Ok(empty) = readers.empty_columns(self.listed(file)).await else { return BTreeSet::new() };
+            let Ok(empty) = readers.empty_columns(self.listed(file), &self.table.schema).await else {
+                return BTreeSet::new();
+            };
             all = Some(match all {
                 Some(all) => all.intersection(&empty).cloned().collect(),
                 None => empty,
@@ -396,9 +406,15 @@ impl TableProvider for LakeTable {
         let mut kept = Vec::new();
         // Rows that are kept beside the memory's have all of the columns.
         let look = self.known.recent.is_none() && files.len() <= FEW_FILES && projection.len() >= MANY_COLUMNS;
+        let coded = self.coded(projection, files.len());
         for Group { mut place, files } in groups::grouped(files, &asked, &self.known.keys).await {
             if look {
                 place.empty = self.empty_columns(state, &files).await;
+            }
+            let mut schemas = None;
+            if !coded.is_empty() {
+                schemas = self.with_dictionaries(state, &files, &coded).await;
+                place.coded = if schemas.is_some() { coded.clone() } else { BTreeSet::new() };
             }
             let part = self.part(state, projection, filters, &self.values(&place))?;
             let Some(part) = part else {
@@ -415,7 +431,7 @@ impl TableProvider for LakeTable {
             } else if let Some(source) = in_memory(&rows, &part, partitions)? {
                 plans.push(part.over(source)?);
             }
-            if let Some(source) = self.files(state, &files, &part, limit)? {
+            if let Some(source) = self.files(state, &files, schemas, &part, limit)? {
                 plans.push(part.over(source)?);
             }
         }

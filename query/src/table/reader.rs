@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use datafusion::common::{HashMap, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
@@ -20,6 +21,7 @@ use object_store::ObjectMeta;
 use orrery_storage::{DataFile, VerifiedFile, always_there};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::statistics::Statistics;
@@ -35,8 +37,9 @@ impl VerifiedReaders {
         Self { footers }
     }
 
-    /// The columns of which the footer says that they are NULL, or empty maps or lists, in every row.
-    pub async fn empty_columns(&self, file: Result<PartitionedFile>) -> Result<BTreeSet<String>> {
+    /// The columns of a table that a file does not have, or of which the footer says that they are NULL, or empty maps or
+    /// lists, in every row.
+    pub async fn empty_columns(&self, file: Result<PartitionedFile>, table: &Schema) -> Result<BTreeSet<String>> {
         let metrics = ExecutionPlanMetricsSet::new();
         let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
         let is_empty = |index: usize| {
@@ -49,7 +52,17 @@ impl VerifiedReaders {
         let schema = metadata.file_metadata().schema_descr();
         let tells = |path: &[String]| path.len() == 1 || always_there(path);
         let leaves = schema.columns().iter().enumerate().filter(|(_, leaf)| tells(leaf.path().parts()));
-        Ok(leaves.filter(|(index, _)| is_empty(*index)).map(|(_, leaf)| leaf.path().parts()[0].clone()).collect())
+        let empty = leaves.filter(|(index, _)| is_empty(*index)).map(|(_, leaf)| leaf.path().parts()[0].clone());
+        let is_there = |name: &str| schema.root_schema().get_fields().iter().any(|column| column.name() == name);
+        let absent = table.fields().iter().filter(|field| field.is_nullable() && !is_there(field.name()));
+        Ok(empty.chain(absent.map(|field| field.name().clone())).collect())
+    }
+
+    /// The columns of a file.
+    pub async fn schema(&self, file: Result<PartitionedFile>) -> Result<Schema> {
+        let metrics = ExecutionPlanMetricsSet::new();
+        let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
+        Ok(parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None)?)
     }
 }
 

@@ -85,8 +85,16 @@ pub(crate) struct Cost {
 /// A plan that was run.
 pub(crate) struct Ran {
     pub plan: Arc<dyn ExecutionPlan>,
-    /// Whether others read what it leaves unread.
-    pub is_part: bool,
+    pub reads: Reads,
+}
+
+/// What a statement leaves unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nobody reads it.
+    All,
+    /// Other statements of the request read it.
+    Part,
 }
 
 impl Cost {
@@ -94,14 +102,14 @@ impl Cost {
         let mut cost = Self { pruned: pruned.shown(), ..Self::default() };
         // A file that several statements open is one file.
         let mut opened = BTreeSet::new();
-        for Ran { plan, is_part } in ran {
-            cost.add(plan, *is_part, &mut opened);
+        for Ran { plan, reads } in ran {
+            cost.add(plan, *reads, &mut opened);
         }
         cost.files += opened.len() as u64;
         cost
     }
 
-    fn add<'a>(&mut self, plan: &'a Arc<dyn ExecutionPlan>, is_part: bool, opened: &mut BTreeSet<&'a Path>) {
+    fn add<'a>(&mut self, plan: &'a Arc<dyn ExecutionPlan>, reads: Reads, opened: &mut BTreeSet<&'a Path>) {
         if let Some(slices) = plan.downcast_ref::<TimeSlicesExec>() {
             self.add_slices(slices);
             return;
@@ -113,14 +121,14 @@ impl Cost {
                 opened.extend(listed(files));
                 if let Some(metrics) = plan.metrics() {
                     self.add_read(&metrics);
-                    if !is_part {
+                    if reads == Reads::All {
                         self.add_pruned(&metrics);
                     }
                 }
             }
         }
         for child in plan.children() {
-            self.add(child, is_part, opened);
+            self.add(child, reads, opened);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{FieldRef, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use orrery_model::{LearnedColumn, Order, Table};
 use parquet::arrow::arrow_reader::{
@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use crate::lake::LakeError;
-use crate::parquet::{RECEIVED, learn, of_file, second_of};
+use crate::parquet::{RECEIVED, is_null_in, learn, of_file, second_of};
 use crate::{DataFile, VerifiedFile};
 
 /// What a fixed-width value or an offset takes in memory.
@@ -67,16 +67,22 @@ impl Opened {
         need
     }
 
-    /// Starts reading the columns of `schema`. A file with any other column is refused.
+    /// Whether a row may be other than NULL in a column.
+    pub(super) fn holds(&self, column: &str) -> bool {
+        !is_null_in(self.metadata.metadata(), column)
+    }
+
+    /// Starts reading the columns of `schema`. A file with a column that is none of `all` is refused.
     pub(super) fn read(
         self,
         table: &'static Table,
+        all: &Schema,
         schema: SchemaRef,
         learned: &[LearnedColumn],
         batch_rows: usize,
     ) -> Result<Input, LakeError> {
         let path = &self.file.path;
-        let is_unknown = |field: &&FieldRef| schema.index_of(field.name()).is_err();
+        let is_unknown = |field: &&FieldRef| all.index_of(field.name()).is_err();
         if let Some(field) = self.metadata.schema().fields().iter().find(is_unknown) {
             let message = format!("its column {} is none of the table, and would be lost", field.name());
             return Err(unreadable(path)(ParquetError::General(message)));

@@ -14,8 +14,8 @@ use super::input::{Input, Keys, Need, Opened, unreadable};
 use crate::fs::FileSystem;
 use crate::lake::{LakeError, Steps};
 use crate::parquet::{
-    FileName, Gather, ROW_GROUP_BYTES, StreamWriter, Streamed, WrittenFile, create_folders, io, keys_written,
-    merged_schema, sync_folders,
+    FileName, Gather, ROW_GROUP_BYTES, StreamWriter, Streamed, WrittenFile, create_folders, held_schema, io,
+    keys_written, merged_schema, sync_folders,
 };
 use crate::{DataFile, FileFilter, FileLayout, LearnedColumns, VerifiedFile};
 
@@ -122,12 +122,13 @@ impl Job {
         around: &Around<'_>,
     ) -> Result<Streamed, LakeError> {
         let table = table(self.table);
-        let schema = merged_schema(table, learned);
+        let all = merged_schema(table, learned);
+        let schema = held_schema(table, &all, |column| opened.iter().any(|file| file.holds(column)));
         let mut folders = BTreeSet::new();
         create_folders(&*self.fs, &self.data_path, path, &mut folders)?;
         let mut writer =
             StreamWriter::create(&*self.fs, path, table, Arc::clone(&schema), most_trace_ids(&self.files))?;
-        let inputs = opened.into_iter().map(|file| file.read(table, Arc::clone(&schema), learned, batch_rows));
+        let inputs = opened.into_iter().map(|file| file.read(table, &all, Arc::clone(&schema), learned, batch_rows));
         let mut inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
         let mut groups = 0;
         while let Some(window) = next_window(table, &mut inputs)? {

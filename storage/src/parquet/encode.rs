@@ -11,11 +11,13 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Schema;
 use orrery_model::{LearnedColumn, Table};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, compute_leaves};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::encoders::{Encoder, Encoders};
 use super::gather::Gather;
+use super::held::always_held;
 use super::learned::with_learned;
 use super::order::Run;
 use super::properties::writer_properties;
@@ -43,7 +45,7 @@ pub(crate) struct Encoded {
 }
 
 /// Writes the run to the file, which is not synced yet. The batches have the columns of the table and behind them those that
-/// it has learned. An existing file of that name is a torn flush's, and overwritten.
+/// it has learned; the file has those of them that hold anything. An existing file of that name is a torn flush's, and overwritten.
 pub(crate) fn write_run(
     fs: &dyn FileSystem,
     path: &Path,
@@ -53,20 +55,23 @@ pub(crate) fn write_run(
     run: &Run,
 ) -> Result<Encoded, LakeError> {
     let fail = |source| LakeError::Parquet { path: path.to_owned(), source };
+    let gather = Gather::new(batches, &run.rows);
     let columns = with_learned(&table.schema, learned);
+    let is_held = |index: &usize| always_held(table, columns.field(*index)) || !gather.is_null(*index);
+    let held: Vec<usize> = (0..columns.fields().len()).filter(is_held).collect();
+    let columns = Arc::new(columns.project(&held).expect("the columns are the schema's"));
     let schema = ArrowSchemaConverter::new().convert(&columns).map_err(fail)?;
     let properties = writer_properties(table, &schema);
     let mut appender = create(fs, path)?;
     let mut writer = SerializedFileWriter::new(&mut appender, schema.root_schema_ptr(), properties).map_err(fail)?;
-    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&columns));
+    let encoders = Encoders::new(&writer, &columns).map_err(fail)?;
 
-    let gather = Gather::new(batches, &run.rows);
     let ranges: Vec<Range<usize>> = (0..run.rows.len())
         .step_by(ROW_GROUP_ROWS)
         .map(|start| start..run.rows.len().min(start + ROW_GROUP_ROWS))
         .collect();
-    let writers: Result<Vec<_>, _> = (0..ranges.len()).map(|index| factory.create_column_writers(index)).collect();
-    let groups = encode_columns(&columns, &gather, &ranges, writers.map_err(fail)?).map_err(fail)?;
+    let encoders: Result<Vec<_>, _> = (0..ranges.len()).map(|index| encoders.of_row_group(index)).collect();
+    let groups = encode_columns(&columns, &held, &gather, &ranges, encoders.map_err(fail)?).map_err(fail)?;
     let mut words = None;
     let mut values = (!values::columns(&columns).is_empty()).then(ValuePlaces::new);
     for (index, group) in groups.into_iter().enumerate() {
@@ -130,18 +135,20 @@ struct EncodedGroup {
     values: Vec<(usize, SectionFilters)>,
 }
 
+/// The columns of the schema, which are these of the batches.
 fn encode_columns(
     schema: &Schema,
+    held: &[usize],
     gather: &Gather<'_>,
     ranges: &[Range<usize>],
-    writers: Vec<Vec<ArrowColumnWriter>>,
+    encoders: Vec<Vec<Encoder>>,
 ) -> parquet::errors::Result<Vec<EncodedGroup>> {
     let filtered = values::columns(schema);
-    let mut writers: Vec<_> = writers.into_iter().map(Vec::into_iter).collect();
+    let mut encoders: Vec<_> = encoders.into_iter().map(Vec::into_iter).collect();
     let mut groups: Vec<EncodedGroup> = ranges.iter().map(|_| EncodedGroup::default()).collect();
     for (index, field) in schema.fields().iter().enumerate() {
-        let column = gather.column(index)?;
-        for ((range, writers), group) in ranges.iter().zip(&mut writers).zip(&mut groups) {
+        let column = gather.column(held[index])?;
+        for ((range, encoders), group) in ranges.iter().zip(&mut encoders).zip(&mut groups) {
             let rows = gather.read(&column, range.clone())?;
             if field.name() == "body" {
                 let mut builder = TokenBuilder::new();
@@ -156,9 +163,9 @@ fn encode_columns(
             // The encoder knows text behind a dictionary; the file has the type of the table.
             let field = field.as_ref().clone().with_data_type(rows.data_type().clone());
             for leaf in compute_leaves(&field, &rows)? {
-                let mut writer = writers.next().expect("every leaf has a writer");
-                writer.write(&leaf)?;
-                group.chunks.push(writer.close()?);
+                let mut encoder = encoders.next().expect("every leaf has an encoder");
+                encoder.write(&leaf)?;
+                group.chunks.push(encoder.close()?);
             }
         }
     }

@@ -62,6 +62,11 @@ impl<'a> Gather<'a> {
         Self { batches: kept, rows, places }
     }
 
+    /// Whether a column is NULL in all of the batches.
+    pub(super) fn is_null(&self, index: usize) -> bool {
+        self.batches.iter().map(|batch| batch.column(index)).all(|column| column.null_count() == column.len())
+    }
+
     pub(crate) fn column(&self, index: usize) -> Result<Column<'a>, ArrowError> {
         let columns: Vec<&'a dyn Array> = self.batches.iter().map(|batch| batch.column(index).as_ref()).collect();
         let data_type = columns[0].data_type();

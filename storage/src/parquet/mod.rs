@@ -2,7 +2,9 @@
 //! sorted, as one file. Never touches the catalog, so a file means nothing until a commit names it.
 
 mod encode;
+mod encoders;
 mod gather;
+mod held;
 mod learned;
 mod map_keys;
 mod name;
@@ -22,6 +24,7 @@ use arrow::error::ArrowError;
 use orrery_model::{TableName, TenantId};
 
 pub(crate) use gather::Gather;
+pub(crate) use held::is_null_in;
 pub(crate) use learned::learn;
 pub(crate) use map_keys::keys_written;
 pub use map_keys::{MapKeys, map_keys};
@@ -29,8 +32,8 @@ pub(crate) use name::{FileName, WRITER};
 pub use order::ORDER_KEY;
 pub(crate) use order::{MIXED, hour_of, of_file, second_of};
 pub use properties::always_there;
-pub(crate) use received::merged_schema;
 pub use received::{RECEIVED, spans_received};
+pub(crate) use received::{held_schema, merged_schema};
 pub(crate) use stream::{ROW_GROUP_BYTES, StreamWriter, Streamed};
 
 use crate::checksum::Checksums;

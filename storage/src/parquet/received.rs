@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use orrery_model::schema::FIELD_ID;
 use orrery_model::{Column, LearnedColumn, Table, TableName, table};
 
+use super::held::always_held;
 use super::learned::with_learned;
 
 /// The column's name in the file. Its value is the id of the data file that the row's flush wrote; smaller ids were received
@@ -44,6 +45,13 @@ pub(crate) fn merged_schema(table: &Table, learned: &[LearnedColumn]) -> SchemaR
     let schema = with_learned(&table.schema, learned);
     // Copies that differ are told apart in spans only.
     if table.name == TableName::Spans { with_received(&schema, false) } else { schema }
+}
+
+/// Of these columns those that hold anything. Learned ones may hold what is in the parts' maps.
+pub(crate) fn held_schema(table: &Table, merged: &Schema, holds: impl Fn(&str) -> bool) -> SchemaRef {
+    let is_own = |name: &str| table.schema.index_of(name).is_ok();
+    let is_held = |field: &&FieldRef| always_held(table, field) || !is_own(field.name()) || holds(field.name());
+    Arc::new(Schema::new(merged.fields().iter().filter(is_held).cloned().collect::<Vec<_>>()))
 }
 
 fn with_received(schema: &Schema, nullable: bool) -> SchemaRef {

@@ -2,16 +2,16 @@
 //! one row group in its encoded form and one batch. Never decides the order.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use orrery_model::Table;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::encode::{ROW_GROUP_ROWS, compressed_bytes, create, footer_bytes, write_sums};
+use super::encoders::{Encoder, Encoders};
 use super::properties::writer_properties;
 use super::text::{Texts, WordRange};
 use super::tokens::{TokenBuilder, TokenPlaces};
@@ -29,25 +29,33 @@ pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// A file while it is written. Dropped before [`StreamWriter::finish`] it leaves a part of a file behind.
 pub(crate) struct StreamWriter {
     table: &'static Table,
-    /// The table's columns, and those that only some files have.
+    /// The columns of the file.
     schema: SchemaRef,
     path: PathBuf,
     writer: SerializedFileWriter<Appender>,
-    factory: ArrowRowGroupWriterFactory,
+    encoders: Encoders,
     /// The encoders of the row group under way, a leaf each.
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<Encoder>,
     group_rows: usize,
     groups: usize,
     rows: u64,
+    places: Places,
     times: Option<(i64, i64)>,
     word: WordRange,
-    filter: Option<TraceFilterBuilder>,
+    /// Of the ids in a column.
+    filter: Option<(usize, TraceFilterBuilder)>,
     /// Where the table has bodies.
     tokens: Option<Tokens>,
     /// The values of the row group under way, by column.
     values: Vec<(usize, ValueBuilder)>,
     /// Where the filters of those before lie.
     value_places: ValuePlaces,
+}
+
+/// Columns of which something is kept for the catalog.
+struct Places {
+    timestamp: usize,
+    ranged: usize,
 }
 
 /// The words of the row group under way, and where the filters of those before lie.
@@ -71,9 +79,12 @@ impl StreamWriter {
         let properties = writer_properties(table, &parquet);
         let appender = create(fs, path)?;
         let writer = SerializedFileWriter::new(appender, parquet.root_schema_ptr(), properties).map_err(fail)?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
-        let columns = factory.create_column_writers(0).map_err(fail)?;
-        let has_traces = table.schema.index_of("trace_id").is_ok();
+        let encoders = Encoders::new(&writer, &schema).map_err(fail)?;
+        let columns = encoders.of_row_group(0).map_err(fail)?;
+        let place = |column: &str| schema.index_of(column).map_err(|error| fail(error.into()));
+        let places = Places { timestamp: place("timestamp")?, ranged: place(table.ranged)? };
+        let trace_id = schema.index_of("trace_id").ok();
+        let body = schema.index_of("body").ok();
         let values = values::columns(&schema);
         let values =
             values.into_iter().map(|column| (column, ValueBuilder::new(schema.field(column).name()))).collect();
@@ -82,19 +93,16 @@ impl StreamWriter {
             schema,
             path: path.to_owned(),
             writer,
-            factory,
+            encoders,
             columns,
             group_rows: 0,
             groups: 0,
             rows: 0,
             times: None,
             word: WordRange::default(),
-            filter: has_traces.then(|| TraceFilterBuilder::with_room(trace_ids)),
-            tokens: table.schema.index_of("body").ok().map(|column| Tokens {
-                column,
-                words: TokenBuilder::new(),
-                places: TokenPlaces::new(),
-            }),
+            filter: trace_id.map(|column| (column, TraceFilterBuilder::with_room(trace_ids))),
+            places,
+            tokens: body.map(|column| Tokens { column, words: TokenBuilder::new(), places: TokenPlaces::new() }),
             values,
             value_places: ValuePlaces::new(),
         })
@@ -161,7 +169,7 @@ impl StreamWriter {
             footer_bytes: footer_bytes(appender).map_err(io("read the footer of", &self.path))?,
             checksums: appender.checksums(),
             columns: vec![timestamp, word],
-            trace_filter: self.filter.map(TraceFilterBuilder::finish),
+            trace_filter: self.filter.map(|(_, filter)| filter.finish()),
             writer: self.writer,
         })
     }
@@ -188,7 +196,7 @@ impl StreamWriter {
     }
 
     fn held_bytes(&self) -> usize {
-        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+        self.columns.iter().map(Encoder::memory_size).sum()
     }
 
     fn end_row_group(&mut self) -> Result<(), LakeError> {
@@ -199,7 +207,7 @@ impl StreamWriter {
         Ok(())
     }
 
-    fn write_row_group(&mut self, columns: Vec<ArrowColumnWriter>) -> parquet::errors::Result<()> {
+    fn write_row_group(&mut self, columns: Vec<Encoder>) -> parquet::errors::Result<()> {
         let mut group = self.writer.next_row_group()?;
         for column in columns {
             column.close()?.append_to_row_group(&mut group)?;
@@ -214,19 +222,19 @@ impl StreamWriter {
                 self.value_places.write(&mut self.writer, self.groups, name, &filters)?;
             }
         }
-        self.columns = self.factory.create_column_writers(self.groups + 1)?;
+        self.columns = self.encoders.of_row_group(self.groups + 1)?;
         Ok(())
     }
 
     /// Takes in what the catalog keeps of the rows.
     fn note(&mut self, columns: &[ArrayRef]) {
-        let times = columns[self.table.index_of("timestamp")].as_primitive::<TimestampNanosecondType>().values();
+        let times = columns[self.places.timestamp].as_primitive::<TimestampNanosecondType>().values();
         for &time in times {
             let (min, max) = self.times.get_or_insert((time, time));
             *min = time.min(*min);
             *max = time.max(*max);
         }
-        let words = &columns[self.table.index_of(self.table.ranged)];
+        let words = &columns[self.places.ranged];
         self.word.take(Texts::of(words.as_ref()).iter());
         if let Some(tokens) = &mut self.tokens {
             tokens.words.add(columns[tokens.column].as_ref());
@@ -234,8 +242,8 @@ impl StreamWriter {
         for (column, values) in &mut self.values {
             values.add(columns[*column].as_ref());
         }
-        if let Some(filter) = &mut self.filter {
-            let ids = Texts::of(columns[self.table.index_of("trace_id")].as_ref());
+        if let Some((column, filter)) = &mut self.filter {
+            let ids = Texts::of(columns[*column].as_ref());
             // A trace's spans of one service are often neighbours.
             let mut last = None;
             for id in ids.iter().flatten() {

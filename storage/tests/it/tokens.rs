@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use arrow::array::AsArray;
 use bytes::Bytes;
-use orrery_model::{Signal, TenantId, table};
+use orrery_model::{Signal, TenantId};
 use orrery_storage::token_filter::{RowGroupTokens, TokenFilters, Word};
 use orrery_storage::{Lake, SealedBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -42,7 +42,6 @@ async fn every_row_of_a_flushed_file_is_in_its_sections_filter() {
         })
         .collect();
 
-    let body = table(Signal::Logs).index_of("body");
     let (mut row, mut strangers) = (0, 0);
     let place = |row: usize| {
         let mut first = 0;
@@ -58,7 +57,7 @@ async fn every_row_of_a_flushed_file_is_in_its_sections_filter() {
     };
     for batch in reader.build().expect("it can be read") {
         let batch = batch.expect("it can be read");
-        for text in batch.column(body).as_string::<i32>().iter() {
+        for text in batch["body"].as_string::<i32>().iter() {
             let (tokens, section) = place(row);
             for word in Word::all_of(text.expect("every record has a body")) {
                 assert!(tokens.may_hold(section, &word), "row {row}");

@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use orrery_model::{TableName, TenantId, table};
+use orrery_model::{TableName, TenantId};
 use orrery_storage::{CompactionConfig, DataFile, Lake, SealedBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::support::in_table;
 
 fn sealed(name: TableName, batch: RecordBatch) -> SealedBatch {
     SealedBatch { tenant: TenantId::default(), table: name, batch }
@@ -41,14 +43,5 @@ fn read_whole(file: &DataFile) -> RecordBatch {
 
 /// The rows of a file with the columns of its table.
 fn read(name: TableName, file: &DataFile) -> RecordBatch {
-    let whole = read_whole(file);
-    let table = table(name);
-    let columns: Vec<usize> = table
-        .columns
-        .iter()
-        .map(|column| whole.schema().index_of(&column.name).expect("the column is there"))
-        .collect();
-    let batch = whole.project(&columns).expect("the columns are there");
-    assert!(batch.schema().fields() == table.schema.fields(), "the schema of {name} is not the table's");
-    RecordBatch::try_new(Arc::clone(&table.schema), batch.columns().to_vec()).expect("the table's columns")
+    in_table(name, &read_whole(file))
 }

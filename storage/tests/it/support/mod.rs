@@ -101,6 +101,22 @@ pub fn with_map(batch: &RecordBatch, name: &str, rows: &[Pairs]) -> RecordBatch 
     RecordBatch::try_new(batch.schema(), columns).expect("the columns fit the schema")
 }
 
+/// Rows of a file with all of its table's columns: NULL where the file leaves one out. Columns that are none of the table's,
+/// and the footer's metadata, go.
+pub fn in_table(name: impl Into<TableName>, rows: &RecordBatch) -> RecordBatch {
+    let table = table(name);
+    let own = |field: &&FieldRef| table.schema.index_of(field.name()).is_ok();
+    let schema = rows.schema();
+    let stored: Vec<_> = schema.fields().iter().filter(own).collect();
+    let expected = table.schema.fields().iter().filter(|field| schema.index_of(field.name()).is_ok());
+    assert!(stored.into_iter().eq(expected), "a file of {} has other columns than its table", table.name);
+    let columns = table.schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        Some(column) => Arc::clone(column),
+        None => new_null_array(field.data_type(), rows.num_rows()),
+    });
+    RecordBatch::try_new(Arc::clone(&table.schema), columns.collect()).expect("what may not be NULL is there")
+}
+
 fn blank(field: &FieldRef, len: usize) -> ArrayRef {
     if field.is_nullable() {
         return new_null_array(field.data_type(), len);
