@@ -1,10 +1,12 @@
 //! An exponential histogram of one fixed scale: what every latency percentile of the graph and of the services comes
 //! from. Never keeps the values.
 
+use std::sync::LazyLock;
+
 /// 64 buckets between a value and its double: a percentile is off by at most 0.6 %. OTLP's scale 6.
-const SCALE: f64 = 64.0;
+const SCALE: usize = 64;
 /// As many as 63 bits have.
-const BUCKETS: usize = 63 * 64;
+const BUCKETS: usize = 63 * SCALE;
 
 /// Counts of non-negative integers (nanoseconds) in buckets `(2^(i/64), 2^((i+1)/64)]`; what is not positive counts as 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,7 +116,7 @@ impl Histogram {
         for (i, count) in self.counts.iter().enumerate() {
             seen += count;
             if rank <= seen {
-                let middle = ((self.offset + i) as f64 + 0.5) / SCALE;
+                let middle = ((self.offset + i) as f64 + 0.5) / SCALE as f64;
                 return (middle.exp2().round() as i64).clamp(self.min, self.max);
             }
         }
@@ -141,12 +143,70 @@ impl Histogram {
 
 /// The bucket of a positive value: at most 63 × 64 of them.
 fn bucket(value: i64) -> usize {
-    (((value as f64).log2() * SCALE).ceil() as usize).saturating_sub(1)
+    let bits = (value as f64).to_bits();
+    let exponent = (bits >> FRACTION_BITS) as usize - 1023;
+    let fraction = bits & (u64::MAX >> (u64::BITS - FRACTION_BITS));
+    let ends = &*ENDS;
+    let below = usize::from(ends.below[(fraction >> (FRACTION_BITS - PART_BITS)) as usize]);
+    // A part of an octave has one end of a bucket in it at most.
+    let below = below + usize::from(ends.fractions[below] < fraction);
+    (exponent * SCALE + below).saturating_sub(1)
 }
+
+/// Of a double.
+const FRACTION_BITS: u32 = 52;
+/// The parts in which an octave is looked up: so many that each is smaller than the smallest bucket.
+const PART_BITS: u32 = 7;
+
+/// The ends of an octave's buckets.
+struct Ends {
+    /// The fractions of `2^(i/64)`, and behind them one that no fraction is above.
+    fractions: [u64; SCALE + 1],
+    /// How many of them are below each part.
+    below: [u8; 1 << PART_BITS],
+}
+
+static ENDS: LazyLock<Ends> = LazyLock::new(|| {
+    let fraction =
+        |end: usize| (end as f64 / SCALE as f64).exp2().to_bits() & (u64::MAX >> (u64::BITS - FRACTION_BITS));
+    let fractions = std::array::from_fn(|end| if end < SCALE { fraction(end) } else { u64::MAX });
+    let first = |part: usize| (part as u64) << (FRACTION_BITS - PART_BITS);
+    let below = std::array::from_fn(|part| fractions.iter().filter(|&&end| end < first(part)).count() as u8);
+    Ends { fractions, below }
+});
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// In units of a bucket; exact but for the last bits.
+    fn scaled_log2(value: i64) -> f64 {
+        (value as f64).log2() * SCALE as f64
+    }
+
+    #[test]
+    fn powers_of_two_end_their_buckets() {
+        for power in 1..63 {
+            let value = 1_i64 << power;
+            assert_eq!(bucket(value), power * SCALE - 1);
+            // Beyond 2^53 a double does not tell them apart.
+            if power < 53 {
+                assert!(bucket(value + 1) >= power * SCALE);
+            }
+        }
+        assert_eq!((bucket(1), bucket(i64::MAX)), (0, BUCKETS - 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_between_the_ends_of_its_bucket(value in 1..i64::MAX, bits in 0..62_u32) {
+            let value = (value >> bits).max(1);
+            let (bucket, exact) = (bucket(value) as f64, scaled_log2(value));
+            prop_assert!(value == 1 || bucket - 1e-9 <= exact && exact <= bucket + 1.0 + 1e-9, "{} in {}", exact, bucket);
+        }
+    }
 
     #[test]
     fn quantiles_are_near_the_true_ones() {

@@ -278,7 +278,7 @@ impl OperationRows {
                 minute: reader.byte()?,
                 service: reader.symbol(&symbols)?,
                 name: reader.symbol(&symbols)?,
-                kind: *KINDS.get(usize::from(reader.byte()?))?,
+                kind: *Kind::ALL.get(usize::from(reader.byte()?))?,
                 totals: reader.totals()?,
             });
         }
@@ -286,8 +286,6 @@ impl OperationRows {
     }
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer, Kind::Other];
 const EDGE_KINDS: [EdgeKind; 5] =
     [EdgeKind::Call, EdgeKind::Messaging, EdgeKind::Database, EdgeKind::External, EdgeKind::Entry];
 

@@ -44,9 +44,7 @@ impl Room {
             shelves_bytes: spans.map_or(usize::MAX, |n| n.saturating_mul(SPAN_BYTES)).min(share / 4 / 3),
         }
     }
-}
 
-impl Room {
     /// Of spans in one slice, so that some of them can be read ahead.
     pub fn spans_of_slice(self) -> usize {
         self.spans_of_part / 4

@@ -14,6 +14,7 @@ use super::received::{self, Part, Place, Places};
 use super::words::SharedVocabulary;
 use super::{LinkTarget, NewSpan, SpanSet, Vocabulary, trace_id_hex};
 use crate::columns::Columns;
+use crate::table::Reads;
 use crate::{QueryError, Session};
 
 /// Spans that the search for traces may hold at once. Beyond them it ends with `memory_exceeded`.
@@ -35,8 +36,16 @@ pub struct Selection<'a> {
 impl Selection<'_> {
     /// Rows without ids are left out when they are decoded: as a condition, every id would be read twice.
     pub fn query(&self, table: &str, more: &[&str]) -> String {
-        let Self { condition, counted, want } = self;
-        let columns = columns(*want, more);
+        self.of(table, columns(self.want, false, more))
+    }
+
+    /// Like [`Selection::query`], of a table that has columns by number.
+    pub fn query_coded(&self, table: &str) -> String {
+        self.of(table, columns(self.want, true, &[]))
+    }
+
+    fn of(&self, table: &str, columns: String) -> String {
+        let Self { condition, counted, .. } = self;
         format!("SELECT {columns}, COALESCE({counted}, false) AS counted FROM {table} AS spans WHERE {condition}")
     }
 }
@@ -87,7 +96,7 @@ pub async fn read(
         let mut decoder = Decoder::new(asked.want, Arc::clone(vocabulary));
         move |batch: RecordBatch| decoder.rows(Columns(&batch))
     };
-    let mut rows = session.sql_mapped(&asked.query("spans", &[]), decoding).await?;
+    let mut rows = session.sql_mapped(&asked.query("spans", &[]), Reads::All, decoding).await?;
     while let Some(rows) = rows.next().await {
         take(rows?)?;
     }

@@ -1,6 +1,7 @@
 //! Spans as the graph, the services and the trace search need them: a few narrow columns, strings interned, copies left
 //! out. Holds no attribute that none of them asks for and never reads a table itself.
 
+mod codes;
 mod decode;
 pub mod gather;
 mod ids;
@@ -37,6 +38,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Self; 7] =
+        [Self::Unspecified, Self::Internal, Self::Server, Self::Client, Self::Producer, Self::Consumer, Self::Other];
+
     #[inline]
     pub fn from_word(word: &str) -> Self {
         match word {

@@ -20,6 +20,14 @@ pub enum Operation {
 }
 
 impl Operation {
+    const ALL: [Self; 7] =
+        [Self::None, Self::Create, Self::Send, Self::Receive, Self::Process, Self::Settle, Self::Other];
+
+    /// The inverse of `as u32`.
+    pub fn of(number: u32) -> Self {
+        Self::ALL[number as usize]
+    }
+
     pub fn from_word(word: &str) -> Self {
         match word {
             "" => Self::None,
@@ -53,18 +61,18 @@ pub struct Semantics {
     pub client: Symbol,
 }
 
-/// The raw values, as the columns have them.
+/// What the columns say, as far as words are known by number; what is only a last resort is text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawSemantics<'a> {
-    pub db_system: Option<&'a str>,
-    pub db_namespace: Option<&'a str>,
+    pub db_system: Symbol,
+    pub db_namespace: Symbol,
     /// Any other `db.*` attribute.
     pub db_other: bool,
-    pub messaging_system: Option<&'a str>,
-    pub destination: Option<&'a str>,
-    pub operation: Option<&'a str>,
-    pub peer_service: Option<&'a str>,
-    pub server_address: Option<&'a str>,
+    pub messaging_system: Symbol,
+    pub destination: Symbol,
+    pub operation: Operation,
+    pub peer_service: Symbol,
+    pub server_address: Symbol,
     pub url: Option<&'a str>,
     pub peer_address: Option<&'a str>,
     pub client_address: Option<&'a str>,
@@ -76,21 +84,19 @@ impl RawSemantics<'_> {
         let mut symbol = |column: Column, text: Option<&str>, kept: fn(&str) -> &str| {
             text.map_or(0, |text| words.symbol(column, text, |text| kept(text).trim()))
         };
-        let whole: fn(&str) -> &str = |text| text;
         let mut found = Semantics {
-            db_system: symbol(Column::DbSystem, self.db_system, whole),
-            db_namespace: symbol(Column::DbNamespace, self.db_namespace, whole),
-            is_database: false,
-            messaging_system: symbol(Column::MessagingSystem, self.messaging_system, whole),
-            destination: symbol(Column::Destination, self.destination, whole),
-            operation: self.operation.map_or(Operation::None, Operation::from_word),
-            peer_service: symbol(Column::PeerService, self.peer_service, whole),
-            server_address: symbol(Column::ServerAddress, self.server_address, without_port),
+            db_system: self.db_system,
+            db_namespace: self.db_namespace,
+            is_database: self.db_other || self.db_system != 0 || self.db_namespace != 0,
+            messaging_system: self.messaging_system,
+            destination: self.destination,
+            operation: self.operation,
+            peer_service: self.peer_service,
+            server_address: self.server_address,
             url_host: 0,
             peer_address: 0,
             client: symbol(Column::Client, self.client_address, |a| if is_ip(a) || is_loopback(a) { "" } else { a }),
         };
-        found.is_database = self.db_other || found.db_system != 0 || found.db_namespace != 0;
         // What is only a last resort is left out where something better is there, so that few distinct values remain.
         if found.server_address == 0 {
             found.url_host = symbol(Column::Url, self.url, |url| url_host(url).unwrap_or_default());

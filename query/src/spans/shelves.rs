@@ -21,13 +21,15 @@ use crate::QueryError;
 pub const SHELVES: usize = 256;
 const ERROR: u8 = 1 << 3;
 const COUNTED: u8 = 1 << 4;
-const KINDS: [Kind; 7] =
-    [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer, Kind::Other];
+
+/// A trace in fewer bits: few others have the same.
+pub fn mark(trace: u128) -> u64 {
+    ((trace >> 64) as u64 ^ (trace as u64).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 /// The shelf that a trace is on.
-pub fn shelf_of(trace: u128) -> usize {
-    let folded = (trace >> 64) as u64 ^ (trace as u64).rotate_left(32);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SHELVES.ilog2())) as usize
+fn shelf_of(trace: u128) -> usize {
+    (mark(trace) >> (u64::BITS - SHELVES.ilog2())) as usize
 }
 
 /// Filled, then read.
@@ -194,7 +196,7 @@ fn read(from: &mut &[u8], links: &mut Vec<LinkTarget>) -> Option<NewSpan> {
         trace,
         span,
         parent,
-        kind: *KINDS.get(usize::from(flags & 7))?,
+        kind: *Kind::ALL.get(usize::from(flags & 7))?,
         service,
         name,
         error: flags & ERROR != 0,
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
 
     fn span() -> impl Strategy<Value = (NewSpan, Vec<LinkTarget>)> {
-        let ids = (0..9_u128, any::<u64>(), any::<u64>(), 0..KINDS.len());
+        let ids = (0..9_u128, any::<u64>(), any::<u64>(), 0..Kind::ALL.len());
         let times = (any::<i64>(), any::<i64>(), 1.0..1e6_f32);
         let words = (any::<u32>(), any::<u32>(), any::<u32>(), any::<bool>(), any::<bool>());
         let link = (any::<u128>(), any::<u64>()).prop_map(|(trace, span)| LinkTarget { trace, span });
@@ -245,7 +247,7 @@ mod tests {
                 trace: ids.0.wrapping_mul(0x1234_5678_9abc_def0_1357_9bdf),
                 span: ids.1,
                 parent: ids.2,
-                kind: KINDS[ids.3],
+                kind: Kind::ALL[ids.3],
                 service: words.0,
                 name: words.1,
                 error: words.3,

@@ -2,6 +2,7 @@
 //! in one slice is counted with it as it is read, and only those that lie in several are put on shelves. Looks at the ids
 //! of all spans first to tell which these are. Knows nothing of what is counted.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,12 +11,14 @@ use hashbrown::HashSet;
 use orrery_model::Signal;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::decode::{Decoder, Rows};
+use super::decode::{Decoder, Rows, coded_columns};
 use super::gather::{Held, Room, SPANS_A_LOOK};
 use super::load::Selection;
+use super::shelves::mark;
 use super::words::{SharedVocabulary, Vocabulary};
 use super::{LinkTarget, NewSpan, SPAN_BYTES, SpanSet, parse_trace_id};
 use crate::columns::Columns;
+use crate::table::Reads;
 use crate::time::timestamp_sql;
 use crate::{QueryError, Session, Window};
 
@@ -51,7 +54,7 @@ impl Slices {
         let Some(cuts) = Cuts::of(session, stretches) else { return Ok(None) };
         let query = format!("SELECT timestamp, trace_id FROM spans WHERE {}", asked.condition);
         let look = || move |batch: RecordBatch| SeenBatch::of(Columns(&batch), cuts);
-        let mut batches = session.sql_mapped(&query, look).await?;
+        let mut batches = session.sql_mapped(&query, Reads::All, look).await?;
         let mut seen = Seen::new();
         let mut looked = 0;
         while let Some(batch) = batches.next().await {
@@ -70,7 +73,7 @@ impl Slices {
             let across = seen.across(&slices);
             let found = Self { cuts, slices, across: Arc::new(across), spans };
             if held.resize(room.all_shelves_bytes() + found.bytes()).is_ok() {
-                session.register_for_parts(IN_SLICES, Signal::Spans)?;
+                session.register_for_parts(IN_SLICES, Signal::Spans, coded_columns())?;
                 return Ok(Some(found));
             }
         }
@@ -97,7 +100,7 @@ impl Slices {
         slice: Slice,
     ) -> AbortOnDropHandle<Result<Read, QueryError>> {
         let condition = format!("{} AND ({})", self.cuts.sql(slice), asked.condition);
-        let query = Selection { condition: &condition, ..asked }.query(IN_SLICES, &[]);
+        let query = Selection { condition: &condition, ..asked }.query_coded(IN_SLICES);
         let (vocabulary, across) = (Arc::clone(vocabulary), Arc::clone(&self.across));
         let session = session.clone();
         let reading = session.runtime().clone();
@@ -108,14 +111,18 @@ impl Slices {
                 move |batch: RecordBatch| {
                     let (mut within, mut beyond) = (Rows::default(), Rows::default());
                     within.reserve(batch.num_rows());
+                    let mut last = None;
                     decoder.each(Columns(&batch), |_, span, links| {
-                        let is_across = across.contains(&mark(span.trace));
+                        let (_, is_across) = match last {
+                            Some(known @ (trace, _)) if trace == span.trace => known,
+                            _ => *last.insert((span.trace, across.contains(&mark(span.trace)))),
+                        };
                         if is_across { &mut beyond } else { &mut within }.push(span, links);
                     })?;
                     Ok((within, beyond))
                 }
             };
-            let mut rows = session.sql_mapped_part(&query, decoding).await?;
+            let mut rows = session.sql_mapped(&query, Reads::Part, decoding).await?;
             let mut read = Read::default();
             while let Some(rows) = rows.next().await {
                 let (within, across) = rows?;
@@ -181,23 +188,24 @@ impl Cuts {
         Some(Self { start_ns: first, width_ns: i64::try_from(width_ns).unwrap_or(i64::MAX) })
     }
 
-    fn at(self, ns: i64) -> usize {
+    /// The cut that a time is in, and times in it.
+    fn at(self, ns: i64) -> (usize, Range<i64>) {
         let cut = ns.saturating_sub(self.start_ns).max(0) / self.width_ns;
-        usize::try_from(cut).unwrap_or(usize::MAX).min(CUTS - 1)
+        let cut = usize::try_from(cut).unwrap_or(usize::MAX).min(CUTS - 1);
+        (cut, self.start(cut)..self.start(cut + 1))
+    }
+
+    fn start(self, cut: usize) -> i64 {
+        self.start_ns.saturating_add(self.width_ns.saturating_mul(cut as i64))
     }
 
     /// The condition that a span starts within a slice.
     fn sql(self, slice: Slice) -> String {
-        let start = |cut: usize| timestamp_sql(self.start_ns.saturating_add(self.width_ns.saturating_mul(cut as i64)));
+        let start = |cut: usize| timestamp_sql(self.start(cut));
         let from = (slice.from > 0).then(|| format!("timestamp >= {}", start(slice.from)));
         let to = (slice.to < CUTS).then(|| format!("timestamp < {}", start(slice.to)));
         from.into_iter().chain(to).collect::<Vec<_>>().join(" AND ")
     }
-}
-
-/// A trace, as far as it is told from others here.
-fn mark(trace: u128) -> u64 {
-    ((trace >> 64) as u64 ^ (trace as u64).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// What was seen of spans at a look at their ids.
@@ -252,22 +260,15 @@ impl Seen {
     }
 
     /// The marks of traces in more than one slice.
-    fn across(self, slices: &[Slice]) -> HashSet<u64> {
-        let mut cuts = self.traces;
+    fn across(mut self, slices: &[Slice]) -> HashSet<u64> {
         let mut all = Vec::with_capacity(self.marks);
         for slice in slices {
-            let from = all.len();
-            cuts[slice.from..slice.to].iter_mut().for_each(|marks| all.append(&mut std::mem::take(marks)));
-            all[from..].sort_unstable();
             // Once a slice, so that what is there twice is in two of them.
-            let mut kept = from;
-            for i in from..all.len() {
-                if i == from || all[i] != all[kept - 1] {
-                    all[kept] = all[i];
-                    kept += 1;
-                }
-            }
-            all.truncate(kept);
+            let cuts = &mut self.traces[slice.from..slice.to];
+            let mut marks: Vec<u64> = cuts.iter_mut().flat_map(std::mem::take).collect();
+            marks.sort_unstable();
+            marks.dedup();
+            all.append(&mut marks);
         }
         all.sort_unstable();
         all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
@@ -286,11 +287,19 @@ impl SeenBatch {
     fn of(batch: Columns<'_>, cuts: Cuts) -> Result<Self, QueryError> {
         let (traces, times) = (batch.text("trace_id")?, batch.integers("timestamp")?);
         let mut seen = Self { ends: None, rows: batch.0.num_rows(), traces: Vec::new() };
+        let (mut cut, mut within) = (0, 0..0);
+        let mut last = ("", None);
         for i in 0..batch.0.num_rows() {
-            let cut = cuts.at(times.or_zero(i));
-            seen.ends = Some(seen.ends.map_or((cut, cut), |(first, last)| (first.min(cut), last.max(cut))));
-            let Some(trace) = traces.get(i).and_then(parse_trace_id) else { continue };
-            let mark = mark(trace);
+            let (time, text) = (times.or_zero(i), traces.or_empty(i));
+            // What is beside one another is mostly of one cut and one trace.
+            if !within.contains(&time) {
+                (cut, within) = cuts.at(time);
+                seen.ends = Some(seen.ends.map_or((cut, cut), |(first, last)| (first.min(cut), last.max(cut))));
+            }
+            if text != last.0 {
+                last = (text, parse_trace_id(text).map(mark));
+            }
+            let Some(mark) = last.1 else { continue };
             match seen.traces.last_mut() {
                 Some((of, last, spans)) if (*of, *last) == (cut, mark) => *spans += 1,
                 _ => seen.traces.push((cut, mark, 1)),

@@ -159,14 +159,18 @@ impl Words {
 
     /// The service's id: `name`, or `namespace/name`.
     #[inline]
-    pub fn service(&mut self, name: &str, namespace: &str) -> Symbol {
-        let name_number = self.symbol(Column::Service, name, |text| text);
-        if namespace.is_empty() {
-            return name_number;
+    pub fn service(&mut self, name: Symbol, namespace: Symbol) -> Symbol {
+        if namespace == 0 {
+            return name;
         }
-        let key = (name_number, self.symbol(Column::Namespace, namespace, |text| text));
         let known = &mut self.known;
-        *self.services.entry(key).or_insert_with(|| known.symbol(&format!("{namespace}/{name}")))
+        *self.services.entry((name, namespace)).or_insert_with(|| {
+            let text = {
+                let shared = known.shared.lock();
+                format!("{}/{}", shared.symbols.text(namespace), shared.symbols.text(name))
+            };
+            known.symbol(&text)
+        })
     }
 
     #[inline]
@@ -266,7 +270,8 @@ mod tests {
         assert_eq!(one.symbol(Column::Url, "http://a/b", |_| "a"), other.symbol(Column::Name, "a", |t| t));
         assert_eq!(one.symbol(Column::Client, "127.0.0.1", |_| ""), 0);
         assert_eq!(one.symbol(Column::Name, "", |t| t), 0);
-        assert_eq!(one.service("cart", "eu"), other.symbol(Column::Name, "eu/cart", |t| t));
-        assert_eq!(one.service("cart", ""), other.symbol(Column::Name, "cart", |t| t));
+        let [cart, eu] = ["cart", "eu"].map(|text| one.symbol(Column::Name, text, |t| t));
+        assert_eq!(one.service(cart, eu), other.symbol(Column::Name, "eu/cart", |t| t));
+        assert_eq!(one.service(cart, 0), other.symbol(Column::Name, "cart", |t| t));
     }
 }
