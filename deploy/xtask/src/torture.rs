@@ -21,7 +21,7 @@ const fn part(name: &'static str, package: &'static str, tests: &'static str) ->
     Part { name, package, tests }
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     part("power-log", "orrery-storage", "durability::power::nothing_acknowledged"),
     part("power-files", "orrery-storage", "durability::power::nothing_is_lost"),
     part("sync", "orrery-storage", "durability::syncs::"),
@@ -30,6 +30,7 @@ const PARTS: [Part; 13] = [
     part("flips-catalog", "orrery-storage", "durability::flips_catalog::"),
     part("disk-log", "orrery", "full_disk::the_log"),
     part("disk-floor", "orrery", "full_disk::ingest_stops"),
+    part("disk-keep", "orrery", "full_disk::the_oldest"),
     part("disk-files", "orrery", "full_disk::data_files"),
     part("disk-spill", "orrery", "full_disk::a_query"),
     part("race", "orrery-storage", "compact::race::two_merges"),

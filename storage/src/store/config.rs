@@ -37,6 +37,7 @@ pub struct StoreConfig {
     /// How often it is looked for what need not be kept any longer.
     pub upkeep_every: Duration,
     /// Files that were merged or dropped stay on the disk for so long: more than any query runs, here or in another program.
+    /// On a disk with less free than [`RetentionConfig::free_bytes`] they go when no query of this process reads them.
     pub grace: Duration,
     /// How long to wait after a failed flush, doubled up to [`StoreConfig::MAX_FLUSH_RETRY`].
     pub flush_retry: Duration,

@@ -28,6 +28,8 @@ const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks whether ingest still needs the machine.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks whether the disk is short of room.
+const LOOK: Duration = Duration::from_secs(1);
 /// A stop waits for so long for a merge to notice; one that does not leaves an orphan to the next start.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -181,12 +183,33 @@ impl Keeper {
     }
 
     async fn keep_up(self: Arc<Self>) {
-        while self.rested(self.shared.config.upkeep_every).await {
+        while self.upkeep_is_due().await {
             if let Err(error) = self.upkeep(false).await {
                 self.shared.upkeep.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(error = chain(&error), "upkeep of the lake failed and will be tried again");
             }
         }
+    }
+
+    /// Waits for the next round, which comes at once where the disk is short of room; false where the store is being closed.
+    async fn upkeep_is_due(&self) -> bool {
+        let next = Instant::now() + self.shared.config.upkeep_every;
+        loop {
+            if !self.rested(next.saturating_duration_since(Instant::now()).min(LOOK)).await {
+                return false;
+            }
+            if Instant::now() >= next || self.is_short_of_room() {
+                return true;
+            }
+        }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.lake.fs().free_bytes(self.lake.data_path()).ok()
+    }
+
+    fn is_short_of_room(&self) -> bool {
+        self.free_bytes().is_some_and(|free| free < self.shared.config.retention.free_bytes)
     }
 
     /// Waits; gives false where the store is being closed.
@@ -227,9 +250,13 @@ impl Keeper {
         let mut orphans_at = self.orphans_at.lock().await;
         let mut done = Upkept::default();
         self.retain(&mut done).await?;
-        let Expired { snapshots, files, bytes, waiting } = self.lake.expire(self.shared.config.grace).await?;
+        // Ingest that stops is worse than a reader elsewhere that has to ask again.
+        let at_once = self.is_short_of_room();
+        let grace = if at_once { Duration::ZERO } else { self.shared.config.grace };
+        let Expired { snapshots, files, bytes, waiting } = self.lake.expire(grace).await?;
         if files > 0 {
             tracing::info!(
+                upkeep.at_once = at_once,
                 upkeep.snapshots = snapshots,
                 upkeep.files = files,
                 upkeep.bytes = bytes,
@@ -260,8 +287,7 @@ impl Keeper {
     /// Takes what need not be kept out of the lake.
     async fn retain(&self, done: &mut Upkept) -> Result<(), LakeError> {
         let pending_bytes = self.lake.pending_bytes().await?;
-        let free = || self.lake.fs().free_bytes(self.lake.data_path()).ok();
-        let disk = || free().map(|free_bytes| Disk { free_bytes, pending_bytes });
+        let disk = || self.free_bytes().map(|free_bytes| Disk { free_bytes, pending_bytes });
         let view = self.lake.view();
         for dropped in retention::choose(&view, &self.shared.config.retention, self.clock.now_ns(), disk) {
             let ids: Vec<i64> = dropped.files.iter().map(|file| file.id).collect();

@@ -5,7 +5,7 @@ use crate::ledger::{Ledger, Shape};
 use crate::server::{self, Folder, Server};
 use crate::torture::Torture;
 
-const SHAPE: Shape = Shape { spans: 500, noise: 40 };
+const SHAPE: Shape = Shape { spans: 500, noise: 40, per_hour: 0 };
 /// What the store's rows may take is this much of `storage.memtable`.
 const MEMORY_FACTOR: u64 = 3;
 const BACKLOG_FACTOR: u64 = 10;

@@ -2,6 +2,7 @@
 //! is refused with the code that says so, reading goes on, ingest resumes by itself when there is room, and nothing that was
 //! acknowledged is lost. Where the system permits no namespaces it is skipped, aloud.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ const VOLUME_MIB: usize = 48;
 /// With room for what a sort spills.
 const LARGE_VOLUME_MIB: usize = 384;
 /// About 100 KiB a request.
-const SHAPE: Shape = Shape { spans: 100, noise: 1000 };
+const SHAPE: Shape = Shape { spans: 100, noise: 1000, per_hour: 0 };
 const MOST: usize = 2_000;
 
 /// Small segments, no flush by itself, and nothing dropped for lack of room.
@@ -199,6 +200,68 @@ fn ingest_stops_at_the_floor_of_free_space_and_resumes() {
         resumes(&mut ledger, &server);
         ledger.check(&server, "above the floor");
         format!("{} requests acknowledged, 0 lost, 0 twice", ledger.acknowledged.len())
+    });
+}
+
+/// As small as the volume; nothing is said of retention.
+const KEEPING: [&str; 6] =
+    ["--set", "storage.wal_segment=1MiB", "--set", "storage.memtable=1MiB", "--set", "storage.min_free=4MiB"];
+
+#[test]
+fn the_oldest_hours_go_before_the_disk_is_full() {
+    let torture = Torture::start("disk-keep");
+    // Of what the volume takes.
+    let volumes = torture.size(1, 4) + 1;
+    on_a_volume(torture, VOLUME_MIB, |folder, volume, random| {
+        let server = volume.start(folder, &KEEPING).expect("there is room");
+        let mut ledger = Ledger::new(Shape { per_hour: 20 + random.below(10), ..SHAPE });
+        let (mut refused, mut files_bytes) = (0, 0);
+        while files_bytes < (volumes * VOLUME_MIB) << 20 {
+            let request = ledger.next();
+            server::poll("ingest to resume", || {
+                let answer = ledger.shape.export(&server.otlp_http, request);
+                refused += usize::from(answer != Answer::Stored);
+                ledger.note(request, &answer);
+                (answer == Answer::Stored).then_some(())
+            });
+            if request.is_multiple_of(10) {
+                let status = server.get_json("/api/v1/lake/status");
+                let bytes = |name: &str| status[name].as_u64().expect("a number") as usize;
+                files_bytes = bytes("file_bytes") + bytes("dropped_bytes");
+                assert!(bytes("free_bytes") > 0, "the volume is full");
+            }
+        }
+        server.flush();
+        let query = "SELECT CAST(extract(epoch FROM date_trunc('hour', timestamp)) AS BIGINT) AS hour, count(*) \
+                     FROM spans GROUP BY 1 ORDER BY 1 DESC";
+        let dropped = || server.get_json("/api/v1/lake/status")["dropped_rows"].as_u64().expect("a number");
+        let (dropped, hours) = server::poll("nothing to be dropped", || {
+            let (before, hours) = (dropped(), server.sql(query));
+            (dropped() == before).then_some((before, hours))
+        });
+        let hours: Vec<_> = hours.iter().map(|row| (row[0].as_u64(), row[1].as_u64())).collect();
+        let kept: u64 = hours.iter().filter_map(|(_, rows)| *rows).sum();
+        assert_eq!(kept + dropped, (ledger.acknowledged.len() * SHAPE.spans) as u64, "{hours:?}");
+        assert!(dropped > 0, "what was sent is more than the volume takes");
+        // Whole hours went, the oldest: what is left is as it was sent, to the last one.
+        let mut sent = BTreeMap::new();
+        for request in &ledger.acknowledged {
+            *sent.entry(ledger.shape.hour(*request)).or_insert(0) += SHAPE.spans as u64;
+        }
+        let newest = sent.iter().rev().take(hours.len()).map(|(hour, rows)| (Some(*hour), Some(*rows)));
+        assert_eq!(hours, newest.collect::<Vec<_>>());
+        let metrics = server.get("/metrics").1;
+        let by_disk =
+            |line: &str| line.strip_prefix(r#"orrery_retention_dropped_rows_total{why="disk"} "#)?.parse().ok();
+        let by_disk: Option<u64> = metrics.lines().find_map(by_disk);
+        assert!(by_disk.is_some_and(|rows| rows >= dropped), "{metrics}");
+        assert!(!folder.log().contains("No space"), "{}", folder.log());
+        format!(
+            "{} MiB of files on {VOLUME_MIB} MiB, {} of {} hours left, whole, {refused} answers were to try again",
+            files_bytes >> 20,
+            hours.len(),
+            sent.len()
+        )
     });
 }
 

@@ -11,6 +11,10 @@ use prost::Message;
 
 use crate::server::Server;
 
+/// When the first spans start: 2023-11-14 22:13:20 UTC.
+const START_NS: u64 = 1_700_000_000_000_000_000;
+const HOUR_NS: u64 = 3_600_000_000_000;
+
 /// The longest that a sender waits for a server that is being killed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -29,6 +33,8 @@ pub struct Shape {
     pub spans: usize,
     /// Characters in an attribute of each span that no compression makes much shorter.
     pub noise: usize,
+    /// Requests of one hour, then comes the next; all are of one where this is 0.
+    pub per_hour: usize,
 }
 
 /// What came of sending a request.
@@ -132,9 +138,21 @@ impl Shape {
         }
     }
 
+    /// When a request's spans start.
+    fn start_ns(self, request: usize) -> u64 {
+        let hour = request.checked_div(self.per_hour).unwrap_or(0) as u64;
+        START_NS + hour * HOUR_NS + request as u64 * 1_000_000
+    }
+
+    /// The hour that its spans start in, in seconds.
+    pub fn hour(self, request: usize) -> u64 {
+        let start = self.start_ns(request);
+        (start - start % HOUR_NS) / 1_000_000_000
+    }
+
     /// The bytes of a request: its number is the name of its spans.
     pub fn body(self, request: usize) -> Vec<u8> {
-        let start = 1_700_000_000_000_000_000 + request as u64 * 1_000_000;
+        let start = self.start_ns(request);
         let span = |index: usize| Span {
             trace_id: (request as u128 + 1).to_be_bytes().to_vec(),
             span_id: (index as u64 + 1).to_be_bytes().to_vec(),
