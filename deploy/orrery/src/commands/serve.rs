@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServerFlags;
 use crate::config::Config;
-use crate::server::{Addresses, Server};
+use crate::server::{Addresses, Server, page_in};
 
 pub fn run(flags: &ServerFlags) -> Result<ExitCode> {
     serve(flags, |_| std::future::pending())
@@ -53,6 +53,7 @@ async fn until_stopped<F: Future<Output = Result<()>>>(
         "ready"
     );
     say(&server.addresses.banner());
+    std::thread::spawn(page_in);
     let mut hangups = signal(SignalKind::hangup())?;
     let reloads = async {
         while hangups.recv().await.is_some() {

@@ -41,6 +41,7 @@ use door::Door;
 use health::{Health, Phase};
 use host::HostCheck;
 use listener::{Listener, bind};
+pub use process::page_in;
 
 /// How often a failure of the lake is looked for.
 const WATCH_EVERY: Duration = Duration::from_secs(1);

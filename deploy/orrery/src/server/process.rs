@@ -1,5 +1,9 @@
-//! What the kernel says about this process, under the names that Prometheus' own clients use. Linux only; elsewhere there
-//! is nothing to show.
+//! What the kernel says about this process, under the names that Prometheus' own clients use, and what is asked of it for
+//! the process. Linux only; elsewhere there is nothing to show.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 /// Name, kind, help, value.
 pub type Sample = (&'static str, &'static str, &'static str, f64);
@@ -30,6 +34,39 @@ pub fn metrics() -> Vec<Sample> {
 
 fn value(status: &str, field: &str) -> Option<f64> {
     status.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
+}
+
+/// The kernel maps as many pages around one that is asked for, where it has them.
+const MAPPED_AT_ONCE: usize = 64 << 10;
+
+/// Reads the program's code before somebody waits for it. What no request has used so far is on the disk only, and the
+/// first request that needs it would stop a dozen times, for a millisecond each.
+pub fn page_in() {
+    if let Err(error) = touch_code() {
+        tracing::debug!(%error, "the program is read as it is used");
+    }
+}
+
+fn touch_code() -> io::Result<()> {
+    let program = std::fs::read_link("/proc/self/exe")?;
+    let program = program.to_string_lossy();
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let memory = File::open("/proc/self/mem")?;
+    for map in maps.lines().filter(|map| map.ends_with(&*program)) {
+        let Some((start, end)) = code(map) else { continue };
+        for address in (start..end).step_by(MAPPED_AT_ONCE) {
+            memory.read_at(&mut [0], address)?;
+        }
+    }
+    Ok(())
+}
+
+/// The addresses of a line of `/proc/self/maps`, if it is code.
+fn code(map: &str) -> Option<(u64, u64)> {
+    let (addresses, rest) = map.split_once(' ')?;
+    let (start, end) = addresses.split_once('-')?;
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    rest.starts_with("r-x").then_some((address(start)?, address(end)?))
 }
 
 /// What the kernel shows user space, whatever it counts in itself.

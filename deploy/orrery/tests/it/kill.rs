@@ -3,7 +3,7 @@
 //! exporter does.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::ledger::{Answer, Ledger, Shape};
@@ -13,7 +13,7 @@ use crate::torture::Torture;
 const KILLS: usize = 50;
 const KILLS_AT_FULL_SIZE: usize = 3_000;
 const SENDERS: usize = 4;
-const SHAPE: Shape = Shape { spans: 25, noise: 0 };
+const SHAPE: Shape = Shape { spans: 25, noise: 0, per_hour: 0 };
 
 /// Flushes come all the time, by size and by age, so that kills hit them too.
 const OFTEN: [&str; 6] =
@@ -32,16 +32,18 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
         ledger.lock().expect("no sender panics").check(&server, &format!("after kill {round}"));
         retried += ledger.lock().expect("no sender panics").open.len();
         // Killed in the midst of sending, after a number of answers that differs from round to round.
-        let answers = AtomicUsize::new(0);
+        let sending = Sending::to(&server, &ledger);
         let until = 1 + random.below(60);
-        let url = server.otlp_http.clone();
-        std::thread::scope(|scope| {
+        let enough = std::thread::scope(|scope| {
             for _ in 0..SENDERS {
-                scope.spawn(|| send(&url, &ledger, &answers));
+                scope.spawn(|| sending.send());
             }
-            server::poll("the answers", || (answers.load(Ordering::Relaxed) >= until).then_some(()));
+            let enough = server::polled(|| (sending.stored.load(Ordering::Relaxed) >= until).then_some(()));
+            sending.killed.store(true, Ordering::Relaxed);
             server.kill();
+            enough
         });
+        assert!(enough.is_some(), "{} before kill {round}, of {until}:\n{}", sending.shown(), last_of(&folder.log()));
     }
     let mut ledger = ledger.into_inner().expect("no sender panics");
     let server = Server::start(&folder, &OFTEN);
@@ -59,32 +61,64 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
     ));
 }
 
-/// Sends until the server is gone: first what the last one left open.
-fn send(url: &str, ledger: &Mutex<Ledger>, answers: &AtomicUsize) {
-    let mut mine: Vec<usize> = std::mem::take(&mut ledger.lock().expect("no sender panics").open).into_iter().collect();
-    loop {
-        let request = mine.pop().unwrap_or_else(|| ledger.lock().expect("no sender panics").next());
-        let answer = SHAPE.export(url, request);
-        if let Answer::Refused { status, .. } = answer {
-            assert!(status == 503 || status == 429, "request {request}: {status}");
-        }
-        let mut ledger = ledger.lock().expect("no sender panics");
-        ledger.note(request, &answer);
-        match answer {
-            Answer::Stored => {
-                answers.fetch_add(1, Ordering::Relaxed);
+/// What the senders of a round share.
+struct Sending<'a> {
+    url: String,
+    ledger: &'a Mutex<Ledger>,
+    stored: AtomicUsize,
+    refused: AtomicUsize,
+    /// While the server lives an answer is cut off by its taking too long only.
+    cut: AtomicUsize,
+    killed: AtomicBool,
+}
+
+impl<'a> Sending<'a> {
+    fn to(server: &Server, ledger: &'a Mutex<Ledger>) -> Self {
+        let [stored, refused, cut] = [const { AtomicUsize::new(0) }; 3];
+        Self { url: server.otlp_http.clone(), ledger, stored, refused, cut, killed: AtomicBool::new(false) }
+    }
+
+    /// Sends until the server is killed: first what the last one left open.
+    fn send(&self) {
+        let mut mine: Vec<usize> =
+            std::mem::take(&mut self.ledger.lock().expect("no sender panics").open).into_iter().collect();
+        loop {
+            let request = mine.pop().unwrap_or_else(|| self.ledger.lock().expect("no sender panics").next());
+            let answer = SHAPE.export(&self.url, request);
+            let killed = self.killed.load(Ordering::Relaxed);
+            if let Answer::Refused { status, .. } = answer {
+                assert!(status == 503 || status == 429, "request {request}: {status}");
             }
-            // A full memtable is told so; the request is sent again.
-            Answer::Refused { .. } => {
+            let mut ledger = self.ledger.lock().expect("no sender panics");
+            ledger.note(request, &answer);
+            let counted = match answer {
+                Answer::Stored => &self.stored,
+                Answer::Refused { .. } => &self.refused,
+                Answer::Cut => &self.cut,
+            };
+            counted.fetch_add(1, Ordering::Relaxed);
+            if killed {
+                ledger.open.extend(mine);
+                return;
+            }
+            if answer != Answer::Stored {
+                // A full memtable is told so; the request is sent again.
                 ledger.open.remove(&request);
                 mine.push(request);
                 drop(ledger);
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Answer::Cut => {
-                ledger.open.extend(mine);
-                return;
-            }
         }
     }
+
+    fn shown(&self) -> String {
+        let [stored, refused, cut] = [&self.stored, &self.refused, &self.cut].map(|n| n.load(Ordering::Relaxed));
+        format!("{stored} requests were stored, {refused} refused and {cut} cut off")
+    }
+}
+
+/// The last lines of a log.
+fn last_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
