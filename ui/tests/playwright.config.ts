@@ -27,8 +27,9 @@ export default defineConfig({
   forbidOnly: true,
   projects: [
     { name: 'fill', testMatch: 'fill.setup.ts', use },
-    { name: 'dark', testMatch: '*.spec.ts', dependencies: ['fill'], use: { ...use, colorScheme: 'dark' } },
+    { name: 'dark', testMatch: '*.spec.ts', testIgnore: 'frames.spec.ts', dependencies: ['fill'], use: { ...use, colorScheme: 'dark' } },
     // What differs by theme is how pages look: the light one sees every page, not every click again.
     { name: 'light', testMatch: /(pages|alerts)\.spec\.ts/, grep: /accessible|says what/, dependencies: ['fill'], use: { ...use, colorScheme: 'light' } },
+    { name: 'frames', testMatch: 'frames.spec.ts', dependencies: ['dark', 'light'], workers: 1, use: { ...use, colorScheme: 'dark' } },
   ],
 });
