@@ -1,21 +1,25 @@
-//! The traces of a window: those of which a span matches, each counted whole. Exact and ordered; never the first that
-//! happen to be found.
+//! The traces of a window: those of which a span matches, each counted whole. Ordered; never the first that happen to be
+//! found. Of more traces than can be named one by one, the order but by time is that of the spans around the window.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hashbrown::HashSet;
+use futures::StreamExt;
 use orrery_api::{TraceSummary, Traces};
 use orrery_model::{Identity, Signal};
 
 use crate::asked::Asked;
+use crate::columns::Columns;
 use crate::http::Caller;
-use crate::spans::load::{Selection, Want, in_traces, load};
-use crate::spans::{ROOT, SpanSet, Symbol, trace_id_hex};
-use crate::time::{rfc3339, timestamp_sql};
-use crate::{Engine, QueryError, Window};
+use crate::spans::gather::{Held, SPANS_A_LOOK, in_parts};
+use crate::spans::lineage::REACH_NS;
+use crate::spans::load::{MAX_NAMED_TRACES, Selection, Want, in_traces, load};
+use crate::spans::{ROOT, SpanSet, Symbol, TraceIds, trace_id_hex};
+use crate::table::Reads;
+use crate::time::rfc3339;
+use crate::{Engine, QueryError, Session, Window};
 
 const LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
@@ -57,43 +61,185 @@ async fn find(
     let inside = window.sql("timestamp");
     let matching = match filter {
         Some(text) => format!("{inside} AND {}", session.filter(Signal::Spans, text).await?.sql()),
-        None => inside.clone(),
+        None => inside,
     };
-    let want = Want { semantics: false, names: true };
-    let mut spans = SpanSet::default();
-    // First the spans that match, then all others of their traces, wherever they are stored.
-    load(&session, &mut spans, Selection { condition: &matching, counted: "true", want }).await?;
-    let traces: HashSet<u128> = spans.traces.iter().copied().collect();
-    let more = async |spans: &mut SpanSet, condition: String| {
-        load(&session, spans, Selection { condition: &condition, counted: "false", want }).await
-    };
-    if !traces.is_empty() {
-        let those = in_traces(&traces, &matching);
-        if filter.is_some() {
-            more(&mut spans, format!("{inside} AND {those}")).await?;
+    let held = Held::of(&session);
+    let matched = Matched::find(&session, &matching, &held).await?;
+    let total = matched.0.len();
+    let mut best = Best { order, limit, traces: Vec::new() };
+    let mut partial = None;
+    let named = session.spans_at_once().map_or(MAX_NAMED_TRACES, |spans| spans.min(MAX_NAMED_TRACES));
+    match order {
+        Order::Newest => {
+            // A trace starts no later than the first of its spans that match.
+            let mut left = matched.newest();
+            while !left.is_empty() && best.may_be_beaten_at(left[0].start_ns) {
+                let next = left.split_off(left.len().min(limit + limit / 4).min(named));
+                best.add_whole(&session, &std::mem::replace(&mut left, next)).await?;
+            }
         }
-        let before = format!("timestamp < {} AND {those}", timestamp_sql(window.start_ns));
-        let after = format!("timestamp >= {} AND {those}", timestamp_sql(window.end_ns));
-        more(&mut spans, before).await?;
-        more(&mut spans, after).await?;
+        _ if total <= named => best.add_whole(&session, &matched.0).await?,
+        _ => {
+            drop(matched);
+            held.resize(0)?;
+            let around = Window {
+                start_ns: window.start_ns.saturating_sub(REACH_NS),
+                end_ns: window.end_ns.saturating_add(REACH_NS),
+            };
+            let found = rank(&session, around, &matching, &best).await?;
+            for traces in found.chunks(named) {
+                best.add_whole(&session, traces).await?;
+            }
+            let is_outside = |first_ns: i64, last_ns: i64| first_ns < around.start_ns || last_ns >= around.end_ns;
+            let table = session.snapshot().table(Signal::Spans);
+            if table.files.iter().any(|f| is_outside(f.min_timestamp_ns, f.max_timestamp_ns))
+                || table.memory.iter().any(|b| is_outside(b.min_timestamp_ns, b.max_timestamp_ns))
+            {
+                partial = Some(format!(
+                    "the order is by what spans within {} s of the window say; the numbers are of whole traces",
+                    REACH_NS / 1_000_000_000
+                ));
+            }
+        }
     }
-    let mut all = whole(&spans);
-    let total = all.len() as u64;
-    // Ties go to the newer trace and then to the smaller id, so that a page is the same each time.
-    let key = |t: &Whole| {
-        let by = match order {
-            Order::Newest => 0,
-            Order::Slowest => t.end_ns.saturating_sub(t.start_ns),
-            Order::Spans => i64::from(t.spans),
-            Order::Errors => i64::from(t.errors),
-        };
-        (Reverse(by), Reverse(t.start_ns), spans.traces[t.trace])
-    };
-    all.sort_by_cached_key(key);
-    all.truncate(limit);
     let mut receipt = session.receipt();
     receipt.sql = Some(sql(&matching, order, limit));
-    Ok(Traces { traces: all.iter().map(|t| summary(&spans, t)).collect(), exact: true, total, receipt })
+    let exact = partial.is_none();
+    receipt.partial = partial;
+    Ok(Traces { traces: best.traces.into_iter().map(|t| t.summary).collect(), exact, total: total as u64, receipt })
+}
+
+/// A trace and its first span that matches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    trace: u128,
+    start_ns: i64,
+}
+
+/// The traces of which a span matches, each once.
+struct Matched(Vec<Match>);
+
+impl Matched {
+    async fn find(session: &Session, matching: &str, held: &Held) -> Result<Self, QueryError> {
+        let query = format!("SELECT timestamp, trace_id FROM spans WHERE {matching}");
+        let mut batches = session.sql_mapped(&query, Reads::All, || |batch| matches(Columns(&batch))).await?;
+        let mut all = Self(Vec::new());
+        let mut sort_at = SPANS_A_LOOK;
+        while let Some(batch) = batches.next().await {
+            all.0.append(&mut batch?);
+            if all.0.len() >= sort_at {
+                all.sort();
+                sort_at = 2 * all.0.len().max(SPANS_A_LOOK);
+                held.resize(sort_at * size_of::<Match>())?;
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup_by_key(|found| found.trace);
+    }
+
+    /// The newest first.
+    fn newest(self) -> Vec<Match> {
+        let mut all = self.0;
+        all.sort_unstable_by_key(|found| (Reverse(found.start_ns), found.trace));
+        all
+    }
+}
+
+/// Neighbours of one trace are told once.
+fn matches(batch: Columns<'_>) -> Result<Vec<Match>, QueryError> {
+    let (traces, times) = (batch.text("trace_id")?, batch.integers("timestamp")?);
+    let mut found: Vec<Match> = Vec::new();
+    let (mut known, mut times) = (TraceIds::default(), times.all_or_zero().into_iter());
+    traces.each(batch.0.num_rows(), |hex| {
+        let (trace, start_ns) = (known.next(hex), times.next().unwrap_or_default());
+        match (trace, found.last_mut()) {
+            (Some(trace), Some(last)) if last.trace == trace => last.start_ns = last.start_ns.min(start_ns),
+            (Some(trace), _) => found.push(Match { trace, start_ns }),
+            (None, _) => {}
+        }
+    });
+    Ok(found)
+}
+
+/// The best traces by what their spans within a window say; the window's spans are read once.
+async fn rank(session: &Session, around: Window, matching: &str, best: &Best) -> Result<Vec<Match>, QueryError> {
+    let condition = around.sql("timestamp");
+    let asked = Selection { condition: &condition, counted: matching, want: Want::default() };
+    let mut found: Vec<(Key, Match)> = Vec::new();
+    in_parts(session, asked, around, |spans| {
+        let mut is_in = vec![false; spans.traces.len()];
+        (0..spans.len()).filter(|&i| spans.counted[i]).for_each(|i| is_in[spans.trace[i] as usize] = true);
+        spans.counted_copies.iter().for_each(|&(of, _)| is_in[spans.trace[of as usize] as usize] = true);
+        for t in whole(spans).iter().filter(|t| is_in[t.trace]) {
+            let trace = spans.traces[t.trace];
+            found.push((best.order.key(t, trace), Match { trace, start_ns: t.start_ns }));
+            if found.len() >= 2 * best.limit.max(SPANS_A_LOOK) {
+                found.select_nth_unstable(best.limit);
+                found.truncate(best.limit);
+            }
+        }
+    })
+    .await?;
+    found.sort_unstable();
+    found.truncate(best.limit);
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+/// What traces are ordered by, the best first. Ties go to the newer trace and then to the smaller id, so that a page is the
+/// same each time.
+type Key = (Reverse<i64>, Reverse<i64>, u128);
+
+impl Order {
+    fn key(self, t: &Whole, trace: u128) -> Key {
+        let by = match self {
+            Self::Newest => 0,
+            Self::Slowest => t.end_ns.saturating_sub(t.start_ns),
+            Self::Spans => i64::from(t.spans),
+            Self::Errors => i64::from(t.errors),
+        };
+        (Reverse(by), Reverse(t.start_ns), trace)
+    }
+}
+
+/// The best traces so far, in order.
+struct Best {
+    order: Order,
+    limit: usize,
+    traces: Vec<Found>,
+}
+
+struct Found {
+    key: Key,
+    summary: TraceSummary,
+}
+
+impl Best {
+    /// Whether a trace that starts then or earlier may be among the newest.
+    fn may_be_beaten_at(&self, start_ns: i64) -> bool {
+        self.traces.len() < self.limit || self.traces.last().is_none_or(|last| last.key.1.0 <= start_ns)
+    }
+
+    /// Adds traces with all of their spans, wherever they are stored.
+    async fn add_whole(&mut self, session: &Session, traces: &[Match]) -> Result<(), QueryError> {
+        if traces.is_empty() {
+            return Ok(());
+        }
+        let condition = in_traces(&traces.iter().map(|found| found.trace).collect(), "false");
+        let want = Want { names: true, ..Want::default() };
+        let mut spans = SpanSet::default();
+        load(session, &mut spans, Selection { condition: &condition, counted: "true", want }).await?;
+        for t in whole(&spans) {
+            self.traces.push(Found { key: self.order.key(&t, spans.traces[t.trace]), summary: summary(&spans, &t) });
+        }
+        self.traces.sort_unstable_by_key(|found| found.key);
+        self.traces.truncate(self.limit);
+        Ok(())
+    }
 }
 
 /// The statement that gives the same traces where no span was stored twice.

@@ -3,6 +3,7 @@
 //! disk.
 
 use arrow::array::RecordBatch;
+use orrery_api::Traces;
 use orrery_model::Signal;
 use serde_json::Value;
 
@@ -192,5 +193,55 @@ async fn of_many_copies_that_differ_the_first_counts() {
         let graph = world.ask("service-graph", &[("start", &at(-MINUTE)), ("end", &at(MINUTE))]).await.1;
         assert_eq!(graph["edges"][0]["sum_ns"], 5_000_000, "{graph}");
         assert_eq!(graph["receipt"]["copies"], 394, "{graph}");
+    }
+}
+
+/// The newest traces are exact always. Of more traces than are named at once, the others are in the order of what their
+/// spans around the window say, and it is said where there are more spans than these.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_for_traces_is_the_same_in_parts() {
+    for number in 0..seeds() {
+        let mut seed = Seed(2_000 + number);
+        let lines = generated(&mut seed, 60);
+        let world = world(&[(Signal::Spans, batches(&lines, 5))], Placement::Half, 10 * HOUR);
+        let hour = -TO_HOUR;
+        let all = (hour - HOUR, hour + 2 * HOUR);
+        let mut inexact = 0;
+        for (window, is_all) in [(all, true), ((hour + 58 * MINUTE, hour + 61 * MINUTE), false)] {
+            for (order, limit) in
+                [("newest", "7"), ("newest", "1000"), ("slowest", "7"), ("spans", "9"), ("errors", "1000")]
+            {
+                for filter in ["", "kind = 'SERVER'", "status_code = 'ERROR'"] {
+                    let (from, to) = (at(window.0), at(window.1));
+                    let asked =
+                        [("start", &*from), ("end", &*to), ("order", order), ("limit", limit), ("filter", filter)];
+                    let at_once: Traces = world.get("traces", &asked[..4 + usize::from(!filter.is_empty())]).await;
+                    let held = world.holding(ONE).0;
+                    let parts: Traces = held.get("traces", &asked[..4 + usize::from(!filter.is_empty())]).await;
+                    let what = format!("seed {number}, {asked:?}");
+                    assert!(at_once.exact && (!is_all || at_once.total > 5), "{what}: {} traces", at_once.total);
+                    assert_eq!(parts.total, at_once.total, "{what}");
+                    let is_named = order == "newest" || parts.total <= ONE as u64;
+                    assert_eq!(parts.exact, is_all || is_named, "{what}");
+                    inexact += usize::from(!parts.exact);
+                    assert_eq!(parts.exact, parts.receipt.partial.is_none(), "{what}");
+                    if parts.exact || limit == "1000" {
+                        assert_eq!(parts.traces, at_once.traces, "{what}");
+                    } else {
+                        for trace in &parts.traces {
+                            let ids = [("filter", format!("trace_id = '{}'", trace.trace_id))];
+                            let asked = [("start", &*from), ("end", &*to), ("filter", &*ids[0].1)];
+                            let whole: Traces = world.get("traces", &asked).await;
+                            assert_eq!(
+                                whole.traces.as_slice(),
+                                std::slice::from_ref(trace),
+                                "{what}: its numbers are of all of it"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        assert!(inexact > 2, "seed {number}: {inexact} answers of a part of the time");
     }
 }
