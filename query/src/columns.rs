@@ -50,6 +50,18 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Gives each value's bytes, none where it is NULL, in order.
+    #[inline]
+    pub fn each(&self, rows: usize, mut give: impl FnMut(&'a [u8])) {
+        match self {
+            Self::Utf8(a) if a.null_count() == 0 => {
+                let bytes = a.value_data();
+                a.value_offsets().windows(2).for_each(|ends| give(&bytes[ends[0] as usize..ends[1] as usize]));
+            }
+            _ => (0..rows).for_each(|i| give(self.or_empty(i).as_bytes())),
+        }
+    }
+
     /// The value, empty where it is NULL.
     #[inline]
     pub fn or_empty(&self, i: usize) -> &'a str {
@@ -76,6 +88,14 @@ impl Integers<'_> {
     #[inline]
     pub fn or_zero(&self, i: usize) -> i64 {
         self.get(i).unwrap_or_default()
+    }
+
+    /// Of every row.
+    pub fn all_or_zero(&self) -> Vec<i64> {
+        if self.array.null_count() == 0 {
+            return self.values.to_vec();
+        }
+        (0..self.values.len()).map(|i| self.or_zero(i)).collect()
     }
 }
 

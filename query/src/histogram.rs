@@ -35,19 +35,32 @@ pub struct Parts {
 
 impl Histogram {
     pub fn record(&mut self, value: i64) {
-        if self.total == 0 {
-            (self.min, self.max) = (value, value);
+        self.record_all(std::iter::once(value));
+    }
+
+    pub fn record_all(&mut self, values: impl Iterator<Item = i64>) {
+        let ends = &*ENDS;
+        let (mut min, mut max) = if self.total == 0 { (i64::MAX, i64::MIN) } else { (self.min, self.max) };
+        let (mut total, mut sum) = (0, 0_i128);
+        for value in values {
+            (min, max) = (min.min(value), max.max(value));
+            total += 1;
+            sum += i128::from(value);
+            if value <= 0 {
+                self.zeros += 1;
+                continue;
+            }
+            let bucket = ends.bucket(value);
+            match self.counts.get_mut(bucket.wrapping_sub(self.offset)) {
+                Some(count) => *count += 1,
+                None => *self.slot(bucket) += 1,
+            }
         }
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        self.sum += i128::from(value);
-        self.total += 1;
-        if value <= 0 {
-            self.zeros += 1;
-            return;
+        if total > 0 {
+            (self.min, self.max) = (min, max);
+            self.total += total;
+            self.sum += sum;
         }
-        let bucket = bucket(value);
-        *self.slot(bucket) += 1;
     }
 
     pub const fn count(&self) -> u64 {
@@ -141,20 +154,9 @@ impl Histogram {
     }
 }
 
-/// The bucket of a positive value: at most 63 × 64 of them.
-fn bucket(value: i64) -> usize {
-    let bits = (value as f64).to_bits();
-    let exponent = (bits >> FRACTION_BITS) as usize - 1023;
-    let fraction = bits & (u64::MAX >> (u64::BITS - FRACTION_BITS));
-    let ends = &*ENDS;
-    let below = usize::from(ends.below[(fraction >> (FRACTION_BITS - PART_BITS)) as usize]);
-    // A part of an octave has one end of a bucket in it at most.
-    let below = below + usize::from(ends.fractions[below] < fraction);
-    (exponent * SCALE + below).saturating_sub(1)
-}
-
 /// Of a double.
 const FRACTION_BITS: u32 = 52;
+const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
 /// The parts in which an octave is looked up: so many that each is smaller than the smallest bucket.
 const PART_BITS: u32 = 7;
 
@@ -166,9 +168,22 @@ struct Ends {
     below: [u8; 1 << PART_BITS],
 }
 
+impl Ends {
+    /// The bucket of a positive value: at most 63 × 64 of them.
+    #[inline]
+    fn bucket(&self, value: i64) -> usize {
+        let bits = (value as f64).to_bits();
+        let exponent = (bits >> FRACTION_BITS) as usize - 1023;
+        let fraction = bits & FRACTION;
+        let below = usize::from(self.below[(fraction >> (FRACTION_BITS - PART_BITS)) as usize]);
+        // A part of an octave has one end of a bucket in it at most.
+        let below = below + usize::from(self.fractions[below] < fraction);
+        (exponent * SCALE + below).saturating_sub(1)
+    }
+}
+
 static ENDS: LazyLock<Ends> = LazyLock::new(|| {
-    let fraction =
-        |end: usize| (end as f64 / SCALE as f64).exp2().to_bits() & (u64::MAX >> (u64::BITS - FRACTION_BITS));
+    let fraction = |end: usize| (end as f64 / SCALE as f64).exp2().to_bits() & FRACTION;
     let fractions = std::array::from_fn(|end| if end < SCALE { fraction(end) } else { u64::MAX });
     let first = |part: usize| (part as u64) << (FRACTION_BITS - PART_BITS);
     let below = std::array::from_fn(|part| fractions.iter().filter(|&&end| end < first(part)).count() as u8);
@@ -188,6 +203,7 @@ mod tests {
 
     #[test]
     fn powers_of_two_end_their_buckets() {
+        let bucket = |value| ENDS.bucket(value);
         for power in 1..63 {
             let value = 1_i64 << power;
             assert_eq!(bucket(value), power * SCALE - 1);
@@ -203,7 +219,7 @@ mod tests {
         #[test]
         fn a_value_is_between_the_ends_of_its_bucket(value in 1..i64::MAX, bits in 0..62_u32) {
             let value = (value >> bits).max(1);
-            let (bucket, exact) = (bucket(value) as f64, scaled_log2(value));
+            let (bucket, exact) = (ENDS.bucket(value) as f64, scaled_log2(value));
             prop_assert!(value == 1 || bucket - 1e-9 <= exact && exact <= bucket + 1.0 + 1e-9, "{} in {}", exact, bucket);
         }
     }

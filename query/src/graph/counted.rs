@@ -105,7 +105,7 @@ impl Counted<Flows> {
     /// Everything added up.
     pub fn aggregate(&self) -> Aggregate {
         let mut sum = Aggregate::default();
-        let Flows { totals, services, children, missing, pending } = &self.sums;
+        let Flows { totals, services, children, missing, pending, .. } = &self.sums;
         sum.add_children(*children, *missing);
         sum.add_pending(*pending);
         services.iter().for_each(|s| sum.add_service(*s));

@@ -112,7 +112,7 @@ impl Far {
             }
             let condition = format!("{when} AND NOT {was_read} AND {}", named(session, traces)?);
             let asked = Selection { condition: &condition, counted: "false", want };
-            read(session, vocabulary, asked, |rows| rows.iter().try_for_each(|(span, links)| take(span, links)))
+            read(session, vocabulary, asked, |rows| rows.iter().try_for_each(|(span, links)| take(&span, links)))
                 .await?;
         }
         if !self.linked.is_empty() {
@@ -121,7 +121,7 @@ impl Far {
             let asked = Selection { condition: &condition, counted: "false", want };
             let is_linked = |span: &NewSpan| self.linked.contains(&LinkTarget { trace: span.trace, span: span.span });
             read(session, vocabulary, asked, |rows| {
-                rows.iter().filter(|(span, _)| is_linked(span)).try_for_each(|(span, links)| take(span, links))
+                rows.iter().filter(|(span, _)| is_linked(span)).try_for_each(|(span, links)| take(&span, links))
             })
             .await?;
         }

@@ -72,7 +72,8 @@ pub async fn prepare(
     if scope.is_empty() {
         return Ok(Whole::default());
     }
-    let want = Want { semantics: reading != Reading::Services, names: reading == Reading::GraphAndNames };
+    let want =
+        Want { semantics: reading != Reading::Services, names: reading == Reading::GraphAndNames, ..Want::default() };
     let counted = match filter {
         Some(text) => format!("{} AND {}", scope.counted_sql(), session.filter(Signal::Spans, text).await?.sql()),
         None => scope.counted_sql(),
@@ -222,7 +223,7 @@ impl Outside {
             let condition = format!("{} AND {}", asked.condition, named(session, &traces)?);
             read(session, &vocabulary, Selection { condition: &condition, ..asked }, |rows| {
                 for (span, links) in rows.iter().filter(|(span, _)| is_linked(span)) {
-                    spans.push(span, links);
+                    spans.push(&span, links);
                 }
                 Ok(())
             })

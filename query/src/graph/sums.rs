@@ -21,7 +21,10 @@ pub trait Sums: Send {
 /// All of a window.
 #[derive(Default)]
 pub struct Flows {
-    pub totals: HashMap<Flow, Totals>,
+    numbers: HashMap<Flow, u32>,
+    /// By number.
+    pub totals: Vec<(Flow, Totals)>,
+    sorter: Sorter,
     pub services: HashSet<Symbol>,
     /// Spans that name a parent, and how many of these parents are missing.
     pub children: u64,
@@ -32,6 +35,7 @@ pub struct Flows {
 impl Sums for Flows {
     fn add(&mut self, prepared: &Prepared) {
         let (spans, classifier) = (&prepared.spans, prepared.classifier());
+        let Self { numbers, totals, sorter, .. } = self;
         let mut last = None;
         for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
             if !prepared.lineage.is_root(i) {
@@ -42,15 +46,59 @@ impl Sums for Flows {
                 self.services.insert(spans.service[i]);
             }
             match classifier.flow(i) {
-                Found::Flow(flow, client) => self.totals.entry(flow).or_default().add(call(prepared, i, client)),
+                Found::Flow(flow, client) => {
+                    let number = *numbers.entry(flow).or_insert_with(|| {
+                        totals.push((flow, Totals::default()));
+                        u32::try_from(totals.len() - 1).expect("fewer flows than spans")
+                    });
+                    sorter.push(number, i, client);
+                }
                 Found::Pending => self.pending += 1,
                 Found::Nothing => {}
             }
         }
+        for calls in sorter.sorted(totals.len()) {
+            let flow = calls[0].0 as usize;
+            totals[flow].1.add_all(calls.iter().map(|&(_, i, client)| {
+                call(prepared, i as usize, (client != Sorter::NO_CLIENT).then_some(client as usize))
+            }));
+        }
+        sorter.calls.clear();
     }
 
     fn flows(&self) -> impl Iterator<Item = Flow> {
-        self.totals.keys().copied()
+        self.totals.iter().map(|(flow, _)| *flow)
+    }
+}
+
+/// The calls of a part, flow by flow: a flow's histograms are larger than what the processor keeps of all of them.
+#[derive(Default)]
+struct Sorter {
+    /// Flow, span and CLIENT.
+    calls: Vec<(u32, u32, u32)>,
+    sorted: Vec<(u32, u32, u32)>,
+}
+
+impl Sorter {
+    const NO_CLIENT: u32 = u32::MAX;
+
+    fn push(&mut self, flow: u32, span: usize, client: Option<usize>) {
+        self.calls.push((flow, span as u32, client.map_or(Self::NO_CLIENT, |client| client as u32)));
+    }
+
+    /// The calls of one flow after the other.
+    fn sorted(&mut self, flows: usize) -> impl Iterator<Item = &[(u32, u32, u32)]> {
+        // Where the next call of each flow belongs.
+        let mut places = vec![0_usize; flows + 1];
+        self.calls.iter().for_each(|call| places[call.0 as usize + 1] += 1);
+        (1..places.len()).for_each(|flow| places[flow] += places[flow - 1]);
+        self.sorted.resize(self.calls.len(), (0, 0, 0));
+        for &call in &self.calls {
+            let place = &mut places[call.0 as usize];
+            self.sorted[*place] = call;
+            *place += 1;
+        }
+        self.sorted.chunk_by(|a, b| a.0 == b.0)
     }
 }
 

@@ -81,7 +81,7 @@ impl Sums {
 impl Numbers {
     /// Reads the spans that meet an SQL condition, which takes in those of one service within a window.
     pub async fn of(session: &Session, condition: &str, window: Window, steps: usize) -> Result<Self, QueryError> {
-        let asked = Selection { condition, counted: "true", want: Want { semantics: false, names: true } };
+        let asked = Selection { condition, counted: "true", want: Want { names: true, ..Want::default() } };
         let step_ns = (window.width_ns() / steps as i64).max(1);
         let mut sums = Sums { window, step_ns, spans: 0, served: Calls::new(steps), entering: Calls::new(steps) };
         let mut copies = 0;

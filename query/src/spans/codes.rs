@@ -117,6 +117,14 @@ impl Codes {
         self.0.get(i).copied().filter(|&number| number != NONE)
     }
 
+    /// Of each of so many rows, 0 where the column is NULL or empty.
+    pub fn symbols(&self, rows: usize) -> Vec<Symbol> {
+        if self.is_null() {
+            return vec![0; rows];
+        }
+        self.0.iter().map(|&number| if number == NONE { 0 } else { number }).collect()
+    }
+
     /// The word's number, 0 where the column is NULL or empty.
     #[inline]
     pub fn symbol(&self, i: usize) -> Symbol {

@@ -1,14 +1,17 @@
 //! From batches of the spans table to spans, in the numbers of a vocabulary. Several decoders of one vocabulary work at
 //! once. Knows the columns that are asked for; never asks.
 
-use arrow::array::{Array, BooleanArray, ListArray};
+use arrow::array::{Array, BooleanArray, ListArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 
 use super::codes::{Codes, Dictionary, Kept};
+use super::ids::TraceIds;
+use super::rows::{Links, Rows, SpanColumns};
 use super::semantics::RawSemantics;
 use super::words::{Column, SharedVocabulary, Words};
-use super::{Kind, LinkTarget, NewSpan, Operation, parse_span_id, parse_trace_id, sampling_weight};
+use super::{Kind, LinkTarget, Operation, Symbol, parse_span_id, parse_trace_id, sampling_weight};
 use crate::QueryError;
-use crate::columns::{Columns, Integers, Text, field, range, structs};
+use crate::columns::{Columns, Text, field, range, structs};
 use crate::records::select_list;
 use crate::table::coded;
 
@@ -18,6 +21,9 @@ pub struct Want {
     /// Attributes that say where a span goes, its links and its sampling.
     pub semantics: bool,
     pub names: bool,
+    /// With [`Want::semantics`]: URLs and addresses are left out, which name the peer of a CLIENT only where nothing better
+    /// does. Whether they would have been asked is said in [`Rows::asks_urls`].
+    pub without_urls: bool,
 }
 
 const BASE_COLUMNS: [&str; 5] = ["timestamp", "duration_ns", "trace_id", "span_id", "parent_span_id"];
@@ -60,9 +66,10 @@ const PEER_SERVICE: usize = 16;
 const SERVER_ADDRESS: usize = 17;
 const NET_PEER: usize = 18;
 
-/// Columns of text that says more the rarer it is asked.
-const TEXT_COLUMNS: [&str; 4] =
-    ["attributes.url.full", "attributes.http.url", "attributes.network.peer.address", "attributes.client.address"];
+/// Who called a SERVER.
+const CLIENT_ADDRESS: &str = "attributes.client.address";
+/// What names a CLIENT's peer where nothing better does: of many values, and seldom asked.
+const URL_COLUMNS: [&str; 3] = ["attributes.url.full", "attributes.http.url", "attributes.network.peer.address"];
 
 impl Want {
     fn has(self, coded: usize) -> bool {
@@ -84,8 +91,10 @@ pub fn coded_columns() -> impl Iterator<Item = &'static str> {
 pub fn columns(want: Want, is_coded: bool, more: &[&str]) -> String {
     let mut columns = BASE_COLUMNS.to_vec();
     if want.semantics {
-        columns.extend(["trace_state", "links"]);
-        columns.extend(TEXT_COLUMNS);
+        columns.extend(["trace_state", "links", CLIENT_ADDRESS]);
+        if !want.without_urls {
+            columns.extend(URL_COLUMNS);
+        }
     }
     columns.extend(more);
     let few = CODED.iter().enumerate().filter(|(at, _)| want.has(*at)).map(|(_, (name, _))| *name);
@@ -95,47 +104,6 @@ pub fn columns(want: Want, is_coded: bool, more: &[&str]) -> String {
     }
     columns.extend(few);
     select_list(&columns)
-}
-
-/// Spans on their way, with their links.
-#[derive(Debug, Default)]
-pub struct Rows {
-    spans: Vec<NewSpan>,
-    links: Vec<LinkTarget>,
-    /// The spans that have links, with the end of these.
-    linking: Vec<(usize, usize)>,
-}
-
-impl Rows {
-    pub fn reserve(&mut self, spans: usize) {
-        self.spans.reserve(spans);
-    }
-
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    pub fn push(&mut self, span: NewSpan, links: &[LinkTarget]) {
-        if !links.is_empty() {
-            self.links.extend_from_slice(links);
-            self.linking.push((self.spans.len(), self.links.len()));
-        }
-        self.spans.push(span);
-    }
-
-    /// The spans with their links, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&NewSpan, &[LinkTarget])> {
-        let mut linking = self.linking.iter().peekable();
-        let mut from = 0;
-        self.spans.iter().enumerate().map(move |(i, span)| match linking.next_if(|(of, _)| *of == i) {
-            Some((_, end)) => {
-                let links = &self.links[from..*end];
-                from = *end;
-                (span, links)
-            }
-            None => (span, &[][..]),
-        })
-    }
 }
 
 /// Reads batches that have [`columns`].
@@ -152,18 +120,13 @@ impl Decoder {
         Self { want, words: Words::new(vocabulary), dictionaries }
     }
 
-    pub fn rows(&mut self, batch: Columns<'_>) -> Result<Rows, QueryError> {
-        let mut rows = Rows { spans: Vec::with_capacity(batch.0.num_rows()), ..Rows::default() };
-        self.each(batch, |_, span, links| rows.push(span, links))?;
-        Ok(rows)
+    /// The spans of a batch, and the batch without the rows that are none.
+    pub fn rows(&mut self, batch: RecordBatch) -> Result<(Rows, RecordBatch), QueryError> {
+        let (ids, batch) = Ids::of(batch)?;
+        Ok((self.spans(ids, Columns(&batch))?, batch))
     }
 
-    /// Gives each row that is a span, with its number and its links, to `take`.
-    pub fn each(
-        &mut self,
-        batch: Columns<'_>,
-        mut take: impl FnMut(usize, NewSpan, &[LinkTarget]),
-    ) -> Result<(), QueryError> {
+    fn spans(&mut self, ids: Ids, batch: Columns<'_>) -> Result<Rows, QueryError> {
         let Self { want, words, dictionaries } = self;
         let mut codes: [Codes; CODED.len()] = Default::default();
         for (at, (code, dictionary)) in codes.iter_mut().zip(dictionaries).enumerate() {
@@ -173,43 +136,94 @@ impl Decoder {
             }
         }
         let codes = Coded(codes);
-        let base = Base::of(batch)?;
-        let more = if want.semantics { Some(More::of(batch, &codes)?) } else { None };
-        let mut links = Vec::new();
-        let mut last = ("", None);
-        for i in 0..batch.0.num_rows() {
-            let text = base.trace_id.or_empty(i);
-            // Spans of one trace are often neighbours.
-            if text != last.0 {
-                last = (text, parse_trace_id(text));
+        let rows = batch.0.num_rows();
+        let each = 0..rows;
+        let (parents, counted) = (text(batch, "parent_span_id")?, batch.bools("counted")?);
+        let mut parent = Vec::with_capacity(rows);
+        parents.each(rows, |hex| parent.push(parse_span_id(hex).unwrap_or(0)));
+        let kind = |i| codes.0[KIND].get(i).map_or(Kind::Other, |kind| Kind::ALL[kind as usize]);
+        let kind: Vec<Kind> = each.clone().map(kind).collect();
+        let (mut weight, mut meaning) = (vec![1.0; rows], vec![0; rows]);
+        let mut links = Links::default();
+        let mut asks_urls = false;
+        if want.semantics {
+            let more = More::of(batch, &codes, *want)?;
+            if !matches!(more.states, Text::Null) {
+                let of = |i| more.states.get(i).map_or(1.0, |state| sampling_weight(state) as f32);
+                weight = each.clone().map(of).collect();
             }
-            let Some((trace, span)) = last.1.zip(base.span_id.get(i).and_then(parse_span_id)) else { continue };
-            let kind = codes.0[KIND].get(i).map_or(Kind::Other, |kind| Kind::ALL[kind as usize]);
-            let parent = base.parent.get(i).and_then(parse_span_id).unwrap_or(0);
-            links.clear();
-            let (mut weight, mut semantics) = (1.0, 0);
-            if let Some(more) = &more {
-                weight = more.states.get(i).map_or(1.0, |state| sampling_weight(state) as f32);
-                semantics = more.semantics(&codes, i, kind, parent == 0, words);
-                more.links.extend(i, &mut links);
+            if !more.is_silent {
+                for (i, meaning) in meaning.iter_mut().enumerate() {
+                    let Some(raw) = more.semantics(&codes, i, kind[i], parent[i] == 0) else { continue };
+                    asks_urls |= kind[i] == Kind::Client && raw.server_address == 0;
+                    *meaning = raw.number(words);
+                }
             }
-            let new = NewSpan {
-                trace,
-                span,
-                parent,
-                kind,
-                service: words.service(codes.0[SERVICE].symbol(i), codes.0[NAMESPACE].symbol(i)),
-                name: codes.0[NAME].symbol(i),
-                error: codes.0[STATUS].get(i) == Some(1),
-                start_ns: base.start.or_zero(i),
-                duration_ns: base.duration.or_zero(i),
-                weight,
-                semantics,
-                counted: base.counted.value(i),
-            };
-            take(i, new, &links);
+            let targets = Targets::of(batch)?;
+            if !targets.are_none() {
+                each.clone().for_each(|i| links.add(i, targets.of_row(i)));
+            }
         }
-        Ok(())
+        let columns = SpanColumns {
+            span: ids.span,
+            parent,
+            kind,
+            service: codes.services(rows, words),
+            name: codes.0[NAME].symbols(rows),
+            error: each.map(|i| codes.0[STATUS].get(i) == Some(1)).collect(),
+            start_ns: batch.integers("timestamp")?.all_or_zero(),
+            duration_ns: batch.integers("duration_ns")?.all_or_zero(),
+            weight,
+            counted: counted.iter().map(|is| is == Some(true)).collect(),
+            meaning,
+        };
+        Ok(Rows { columns, traces: ids.traces, links, asks_urls: asks_urls && want.without_urls })
+    }
+}
+
+/// The ids of a batch's spans.
+struct Ids {
+    traces: Vec<(u128, usize)>,
+    span: Vec<u64>,
+}
+
+impl Ids {
+    /// With the batch, of which rows without a trace id or a span id are left out.
+    fn of(batch: RecordBatch) -> Result<(Self, RecordBatch), QueryError> {
+        let (trace_ids, span_ids) = (text(Columns(&batch), "trace_id")?, text(Columns(&batch), "span_id")?);
+        let rows = batch.num_rows();
+        // A trace id that is none is no trace's.
+        let (mut traces, mut known, mut row) = (Vec::new(), TraceIds::default(), 0);
+        trace_ids.each(rows, |hex| {
+            let trace = known.next(hex);
+            if traces.last().is_none_or(|(last, _)| *last != trace) {
+                traces.push((trace, row));
+            }
+            row += 1;
+        });
+        let mut span = Vec::with_capacity(rows);
+        span_ids.each(rows, |hex| span.push(parse_span_id(hex).unwrap_or(0)));
+        let whole: Option<Vec<_>> = traces.iter().map(|&(trace, from)| Some((trace?, from))).collect();
+        if let Some(traces) = whole
+            && !span.contains(&0)
+        {
+            return Ok((Self { traces, span }, batch));
+        }
+        let mut ids = Self { traces: Vec::new(), span: Vec::with_capacity(rows) };
+        let ends = traces.iter().skip(1).map(|run| run.1).chain([rows]);
+        let mut kept = vec![false; rows];
+        for (&(trace, from), to) in traces.iter().zip(ends) {
+            for i in (from..to).filter(|&i| span[i] != 0) {
+                let Some(trace) = trace else { continue };
+                kept[i] = true;
+                if ids.traces.last().is_none_or(|run| run.0 != trace) {
+                    ids.traces.push((trace, ids.span.len()));
+                }
+                ids.span.push(span[i]);
+            }
+        }
+        let batch = filter_record_batch(&batch, &BooleanArray::from(kept))?;
+        Ok((ids, batch))
     }
 }
 
@@ -217,28 +231,6 @@ impl Decoder {
 fn text<'a>(batch: Columns<'a>, name: &str) -> Result<Text<'a>, QueryError> {
     let array = batch.array(name)?;
     if array.null_count() == array.len() { Ok(Text::Null) } else { Text::of(array.as_ref()) }
-}
-
-struct Base<'a> {
-    trace_id: Text<'a>,
-    span_id: Text<'a>,
-    parent: Text<'a>,
-    start: Integers<'a>,
-    duration: Integers<'a>,
-    counted: &'a BooleanArray,
-}
-
-impl<'a> Base<'a> {
-    fn of(batch: Columns<'a>) -> Result<Self, QueryError> {
-        Ok(Self {
-            trace_id: text(batch, "trace_id")?,
-            span_id: text(batch, "span_id")?,
-            parent: text(batch, "parent_span_id")?,
-            start: batch.integers("timestamp")?,
-            duration: batch.integers("duration_ns")?,
-            counted: batch.bools("counted")?,
-        })
-    }
 }
 
 /// A batch's columns of [`CODED`], those that are not read as if they were NULL.
@@ -250,40 +242,54 @@ impl Coded {
     fn either(&self, at: usize, i: usize) -> Option<u32> {
         self.0[at].get(i).or_else(|| self.0[at + 1].get(i))
     }
+
+    fn services(&self, rows: usize, words: &mut Words) -> Vec<Symbol> {
+        let mut services = self.0[SERVICE].symbols(rows);
+        if !self.0[NAMESPACE].is_null() {
+            let each = services.iter_mut().enumerate();
+            each.for_each(|(i, service)| *service = words.service(*service, self.0[NAMESPACE].symbol(i)));
+        }
+        services
+    }
 }
 
 /// What is read with [`Want::semantics`].
 struct More<'a> {
     states: Text<'a>,
-    links: Links<'a>,
-    /// Of [`TEXT_COLUMNS`], in their order.
-    texts: [Text<'a>; TEXT_COLUMNS.len()],
+    /// Of [`URL_COLUMNS`], in their order.
+    urls: [Text<'a>; URL_COLUMNS.len()],
+    client_address: Text<'a>,
     net_peer: Text<'a>,
     /// Whether nothing says where a span goes.
     is_silent: bool,
 }
 
 impl<'a> More<'a> {
-    fn of(batch: Columns<'a>, codes: &Coded) -> Result<Self, QueryError> {
-        let mut texts = [const { Text::Null }; TEXT_COLUMNS.len()];
-        for (column, name) in texts.iter_mut().zip(TEXT_COLUMNS) {
-            *column = text(batch, name)?;
+    fn of(batch: Columns<'a>, codes: &Coded, want: Want) -> Result<Self, QueryError> {
+        let mut urls = [const { Text::Null }; URL_COLUMNS.len()];
+        if !want.without_urls {
+            for (column, name) in urls.iter_mut().zip(URL_COLUMNS) {
+                *column = text(batch, name)?;
+            }
         }
-        let is_silent =
-            texts.iter().all(|column| matches!(column, Text::Null)) && codes.0[DB_SYSTEM..].iter().all(Codes::is_null);
+        let client_address = text(batch, CLIENT_ADDRESS)?;
+        let is_null = |column: &Text<'_>| matches!(column, Text::Null);
+        let is_silent = !want.without_urls
+            && urls.iter().all(is_null)
+            && is_null(&client_address)
+            && codes.0[DB_SYSTEM..].iter().all(Codes::is_null);
         let net_peer = text(batch, CODED[NET_PEER].0)?;
-        Ok(Self { states: text(batch, "trace_state")?, links: Links::of(batch)?, texts, net_peer, is_silent })
+        Ok(Self { states: text(batch, "trace_state")?, urls, client_address, net_peer, is_silent })
     }
 
-    fn semantics(&self, codes: &Coded, i: usize, kind: Kind, is_root: bool, words: &mut Words) -> u32 {
-        if self.is_silent {
-            return 0;
-        }
+    /// What a row says, `None` where that is nothing.
+    #[inline]
+    fn semantics(&self, codes: &Coded, i: usize, kind: Kind, is_root: bool) -> Option<RawSemantics<'a>> {
         let operation = codes.either(OPERATION, i);
         if matches!(kind, Kind::Internal | Kind::Unspecified) && operation.is_none() {
-            return 0;
+            return None;
         }
-        let [url, old_url, peer_address, client_address] = &self.texts;
+        let [url, old_url, peer_address] = &self.urls;
         let text = |column: &Text<'a>| column.get(i).filter(|t| !t.is_empty());
         // The older `net.peer.name` of a SERVER is its client.
         let is_server = kind == Kind::Server;
@@ -291,9 +297,9 @@ impl<'a> More<'a> {
         let server_address = server_address.or_else(|| codes.0[NET_PEER].get(i).filter(|_| !is_server));
         let is_client = kind == Kind::Client;
         // Who called is asked of spans without a parent only, and has many values.
-        let client = || text(client_address).or_else(|| text(&self.net_peer));
+        let client = || text(&self.client_address).or_else(|| text(&self.net_peer));
         let client = if is_server && is_root { client() } else { None };
-        let raw = RawSemantics {
+        Some(RawSemantics {
             db_system: codes.either(DB_SYSTEM, i).unwrap_or(0),
             db_namespace: codes.either(DB_NAMESPACE, i).unwrap_or(0),
             db_other: codes.either(DB_OPERATION, i).is_some(),
@@ -305,18 +311,18 @@ impl<'a> More<'a> {
             url: if is_client { text(url).or_else(|| text(old_url)) } else { None },
             peer_address: if is_client { text(peer_address) } else { None },
             client_address: client,
-        };
-        raw.number(words)
+        })
     }
 }
 
-struct Links<'a> {
+/// What a batch's spans link to.
+struct Targets<'a> {
     list: &'a ListArray,
     trace_id: Text<'a>,
     span_id: Text<'a>,
 }
 
-impl<'a> Links<'a> {
+impl<'a> Targets<'a> {
     fn of(batch: Columns<'a>) -> Result<Self, QueryError> {
         let list = batch.list("links")?;
         let values = structs(list)?;
@@ -324,11 +330,15 @@ impl<'a> Links<'a> {
         Ok(Self { list, trace_id: text("trace_id")?, span_id: text("span_id")? })
     }
 
-    /// Adds the links of a row.
-    fn extend(&self, i: usize, links: &mut Vec<LinkTarget>) {
-        links.extend(range(self.list.value_offsets(), self.list.is_null(i), i).filter_map(|at| {
+    fn are_none(&self) -> bool {
+        let offsets = self.list.value_offsets();
+        offsets.first() == offsets.last()
+    }
+
+    fn of_row(&self, i: usize) -> impl Iterator<Item = LinkTarget> {
+        range(self.list.value_offsets(), self.list.is_null(i), i).filter_map(|at| {
             let trace = self.trace_id.get(at).and_then(parse_trace_id)?;
             Some(LinkTarget { trace, span: self.span_id.get(at).and_then(parse_span_id)? })
-        }));
+        })
     }
 }

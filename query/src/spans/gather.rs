@@ -45,8 +45,8 @@ impl Room {
         }
     }
 
-    /// Of spans in one slice, so that some of them can be read ahead.
-    pub fn spans_of_slice(self) -> usize {
+    /// Of spans that are read at once, so that some of them can be read ahead.
+    pub fn spans_of_read(self) -> usize {
         self.spans_of_part / 4
     }
 
@@ -121,14 +121,10 @@ pub async fn gather(
     }
     let mut looked = 0;
     read(session, &vocabulary, asked, |rows| {
-        let mut each = rows.iter();
-        if shelves.is_none() {
-            for (span, links) in each.by_ref() {
-                set.push(span, links);
-                if set.len() > room.spans {
-                    break;
-                }
-            }
+        if let Some(shelves) = &mut shelves {
+            rows.iter().try_for_each(|(span, links)| shelves.put(&span, links))?;
+        } else {
+            set.append(&rows, |_| true);
             let is_full = set.len() > room.spans;
             let look = is_full || set.len() >= looked + SPANS_A_LOOK;
             if look && (is_full || held.resize(set.bytes().max(expected_bytes)).is_err()) {
@@ -136,9 +132,6 @@ pub async fn gather(
             } else if look {
                 looked = set.len();
             }
-        }
-        if let Some(shelves) = &mut shelves {
-            each.try_for_each(|(span, links)| shelves.put(span, links))?;
         }
         Ok(())
     })
@@ -184,21 +177,22 @@ impl Parts {
         let Some(slices) = &self.slices else { return Ok(left) };
         let vocabulary = share(&mut self.words);
         let mut words = Vocabulary::default();
-        let start = |slice: &Slice| (*slice, slices.start(session, &vocabulary, asked, *slice));
-        let mut starting = slices.slices.iter().map(start);
+        let mut starting = slices.reads.iter().map(|read| slices.start(session, &vocabulary, asked, *read));
         let mut ahead: VecDeque<_> = starting.by_ref().take(AHEAD).collect();
-        while let Some((slice, reading)) = ahead.pop_front() {
+        while let Some(reading) = ahead.pop_front() {
             let read = reading.await.map_err(QueryError::internal)??;
             ahead.extend(starting.next());
-            read.across().try_for_each(|(span, links)| self.shelves.put(span, links))?;
+            read.across().try_for_each(|(span, links)| self.shelves.put(&span, links))?;
             words.catch_up(&vocabulary.lock());
-            let spans = read.into_set(words);
-            let part = Part::Slice(slice);
-            if spans.is_unsettled() {
-                words = spans.words;
-                left.push(part);
-            } else {
-                words = take(&part, spans)?;
+            for (slice, traces) in read.slices() {
+                let spans = traces.into_set(words);
+                let part = Part::Slice(slice);
+                if spans.is_unsettled() {
+                    words = spans.words;
+                    left.push(part);
+                } else {
+                    words = take(&part, spans)?;
+                }
             }
         }
         self.words = regain(&vocabulary);
@@ -218,7 +212,9 @@ impl Parts {
             (Part::Slice(slice), Some(slices)) => {
                 let vocabulary = SharedVocabulary::new(words.into());
                 let read = slices.start(session, &vocabulary, asked, *slice).await.map_err(QueryError::internal)??;
-                read.into_set(regain(&vocabulary))
+                let mut slices = read.slices();
+                let (_, traces) = slices.next().ok_or_else(|| QueryError::internal("a slice is read as one"))?;
+                traces.into_set(regain(&vocabulary))
             }
             (Part::Slice(_), None) => return Err(QueryError::internal("there are no slices")),
             (Part::Shelves(shelves), slices) => {

@@ -2,15 +2,38 @@
 
 /// A hex trace id as a number.
 #[inline]
-pub fn parse_trace_id(hex: &str) -> Option<u128> {
-    let (high, low) = hex.as_bytes().split_at_checked(16)?;
+pub fn parse_trace_id(hex: impl AsRef<[u8]>) -> Option<u128> {
+    let (high, low) = hex.as_ref().split_at_checked(16)?;
     Some((u128::from(sixteen(high)?) << 64) | u128::from(sixteen(low)?))
 }
 
 /// A hex span id as a number. All zeros, OTLP's "no span", is `None`.
 #[inline]
-pub fn parse_span_id(hex: &str) -> Option<u64> {
-    sixteen(hex.as_bytes()).filter(|&id| id != 0)
+pub fn parse_span_id(hex: impl AsRef<[u8]>) -> Option<u64> {
+    sixteen(hex.as_ref()).filter(|&id| id != 0)
+}
+
+/// The trace ids of neighbours, of which mostly several are the same.
+#[derive(Default)]
+pub struct TraceIds<'a> {
+    hex: &'a [u8],
+    id: Option<u128>,
+}
+
+impl<'a> TraceIds<'a> {
+    /// The next one as a number.
+    #[inline]
+    pub fn next(&mut self, hex: &'a [u8]) -> Option<u128> {
+        // Ids of the right length are compared without a call.
+        let is_same = match (<&[u8; 32]>::try_from(hex), <&[u8; 32]>::try_from(self.hex)) {
+            (Ok(this), Ok(last)) => this == last,
+            _ => false,
+        };
+        if !is_same {
+            *self = Self { hex, id: parse_trace_id(hex) };
+        }
+        self.id
+    }
 }
 
 pub fn trace_id_hex(id: u128) -> String {
@@ -68,7 +91,7 @@ mod tests {
             assert_eq!(parse_span_id(text), None, "{text:?}");
         }
         assert_eq!(parse_span_id("00f067aa0ba902B7"), Some(0x00f0_67aa_0ba9_02b7));
-        assert_eq!(parse_trace_id(&"0".repeat(32)), Some(0));
+        assert_eq!(parse_trace_id("0".repeat(32)), Some(0));
         for text in
             [&"0".repeat(31), &"0".repeat(33), "4bf92f3577b34da6a3ce929d0e0e473 ", "4bf92f3577b34da6a3ce929d0e0e473/"]
         {
@@ -79,9 +102,9 @@ mod tests {
     proptest! {
         #[test]
         fn ids_are_read_as_they_are_written(trace: u128, span: u64) {
-            prop_assert_eq!(parse_trace_id(&trace_id_hex(trace)), Some(trace));
-            prop_assert_eq!(parse_trace_id(&trace_id_hex(trace).to_uppercase()), Some(trace));
-            prop_assert_eq!(parse_span_id(&span_id_hex(span)), Some(span).filter(|&id| id != 0));
+            prop_assert_eq!(parse_trace_id(trace_id_hex(trace)), Some(trace));
+            prop_assert_eq!(parse_trace_id(trace_id_hex(trace).to_uppercase()), Some(trace));
+            prop_assert_eq!(parse_span_id(span_id_hex(span)), Some(span).filter(|&id| id != 0));
         }
 
         #[test]

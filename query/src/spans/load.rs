@@ -9,8 +9,9 @@ use hashbrown::HashSet;
 use orrery_storage::{DataFile, RECEIVED};
 
 pub use super::decode::Want;
-use super::decode::{Decoder, Rows, columns};
+use super::decode::{Decoder, columns};
 use super::received::{self, Part, Place, Places};
+use super::rows::Rows;
 use super::words::SharedVocabulary;
 use super::{LinkTarget, NewSpan, SpanSet, Vocabulary, trace_id_hex};
 use crate::columns::Columns;
@@ -60,9 +61,7 @@ pub async fn load(session: &Session, set: &mut SpanSet, asked: Selection<'_>) ->
 pub async fn load_more(session: &Session, set: &mut SpanSet, asked: Selection<'_>) -> Result<(), QueryError> {
     let vocabulary = share(&mut set.words);
     let add = |rows: Rows| {
-        for (span, links) in rows.iter() {
-            set.push(span, links);
-        }
+        set.append(&rows, |_| true);
         if set.len() > MAX_SPANS {
             return Err(QueryError::MemoryExceeded {
                 message: format!("more than {MAX_SPANS} spans are needed at once"),
@@ -94,7 +93,7 @@ pub async fn read(
 ) -> Result<(), QueryError> {
     let decoding = || {
         let mut decoder = Decoder::new(asked.want, Arc::clone(vocabulary));
-        move |batch: RecordBatch| decoder.rows(Columns(&batch))
+        move |batch: RecordBatch| Ok(decoder.rows(batch)?.0)
     };
     let mut rows = session.sql_mapped(&asked.query("spans", &[]), Reads::All, decoding).await?;
     while let Some(rows) = rows.next().await {
@@ -164,20 +163,22 @@ async fn settle_part(
     let vocabulary = share(&mut set.words);
     let mut decoder = Decoder::new(asked.want, Arc::clone(&vocabulary));
     while let Some(batch) = stream.next().await {
-        let batch = batch?;
+        let (rows, batch) = decoder.rows(batch?)?;
         let places = match file {
             Some(file) => Some(Places::of(Columns(&batch), file)?),
             None => None,
         };
-        decoder.each(Columns(&batch), |i, span, links| match &places {
-            Some(places) if set.is_settling(&span) => {
-                found.push(Found { place: places.get(i), span, links: links.to_vec() });
+        for (i, (span, links)) in rows.iter().enumerate() {
+            match &places {
+                Some(places) if set.is_settling(&span) => {
+                    found.push(Found { place: places.get(i), span, links: links.to_vec() });
+                }
+                Some(_) => {}
+                None => {
+                    set.push(&span, links);
+                }
             }
-            Some(_) => {}
-            None => {
-                set.push(&span, links);
-            }
-        })?;
+        }
     }
     set.words = regain(&vocabulary);
     Ok(())

@@ -5,20 +5,25 @@ mod codes;
 mod decode;
 pub mod gather;
 mod ids;
+pub mod index;
 pub mod lineage;
 pub mod load;
 pub mod node;
 pub mod received;
+mod rows;
 pub mod semantics;
 pub mod shelves;
 pub mod slices;
 mod words;
 
+use std::ops::{Deref, Range};
+
 use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
-use lineage::Keys;
+use index::{Index, Keys};
+use rows::{Rows, SpanColumns};
 
-pub use ids::{parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
+pub use ids::{TraceIds, parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
 pub use lineage::{Lineage, MISSING, ROOT};
 pub use semantics::{Operation, Semantics};
 pub use words::{SharedVocabulary, Symbol, Symbols, Vocabulary};
@@ -94,7 +99,7 @@ pub struct NewSpan {
     /// How many spans this one stands for, after sampling.
     pub weight: f32,
     /// The number of its [`Semantics`].
-    pub semantics: u32,
+    pub meaning: u32,
     /// Whether the request's window and filter take it in; the others are there as parents and children.
     pub counted: bool,
 }
@@ -102,28 +107,17 @@ pub struct NewSpan {
 /// Bytes that a span takes in a set, about: the columns, the index, and what is computed of each. A trace takes as much.
 const SPAN_BYTES: usize = 80;
 
-/// The spans, by column. Of copies (the same trace id, span id and kind) only the first pushed is in.
+/// The spans, by column. Of copies (the same trace id, span id and kind) only the first that came is in.
 #[derive(Debug, Default)]
 pub struct SpanSet {
     pub words: Vocabulary,
+    columns: SpanColumns,
     /// Trace ids by number.
     pub traces: Vec<u128>,
     pub trace: Vec<u32>,
-    pub span: Vec<u64>,
-    pub parent: Vec<u64>,
-    pub kind: Vec<Kind>,
-    pub service: Vec<Symbol>,
-    pub name: Vec<Symbol>,
-    pub error: Vec<bool>,
-    pub start_ns: Vec<i64>,
-    pub duration_ns: Vec<i64>,
-    pub weight: Vec<f32>,
-    pub counted: Vec<bool>,
-    /// Numbers of the vocabulary.
-    semantics: Vec<u32>,
     links: HashMap<u32, Vec<LinkTarget>>,
     trace_numbers: HashMap<u128, u32>,
-    index: lineage::Index,
+    index: Index,
     /// Spans of which a copy came that differs: which of them is the earliest received is not yet known.
     unlike: HashSet<SpanKey>,
     /// While copies come in the order they were received: the spans that the next copy replaces.
@@ -136,18 +130,19 @@ pub struct SpanSet {
     pub unlike_traces: HashSet<u128>,
 }
 
+/// A set is its columns, and more.
+impl Deref for SpanSet {
+    type Target = SpanColumns;
+
+    fn deref(&self) -> &SpanColumns {
+        &self.columns
+    }
+}
+
 impl SpanSet {
     /// An empty set with the words of others.
     pub fn of(words: Vocabulary) -> Self {
         Self { words, ..Self::default() }
-    }
-
-    pub fn len(&self) -> usize {
-        self.span.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.span.is_empty()
     }
 
     /// The memory that it takes, about.
@@ -157,19 +152,8 @@ impl SpanSet {
 
     /// Makes room for so many spans more.
     pub fn reserve(&mut self, more: usize) {
-        self.index.reserve(more, Keys { trace: &self.trace, span: &self.span, kind: &self.kind });
         self.trace.reserve(more);
-        self.span.reserve(more);
-        self.parent.reserve(more);
-        self.kind.reserve(more);
-        self.service.reserve(more);
-        self.name.reserve(more);
-        self.error.reserve(more);
-        self.start_ns.reserve(more);
-        self.duration_ns.reserve(more);
-        self.weight.reserve(more);
-        self.counted.reserve(more);
-        self.semantics.reserve(more);
+        self.columns.reserve(more);
     }
 
     pub fn symbols(&self) -> &Symbols {
@@ -178,7 +162,7 @@ impl SpanSet {
 
     #[inline]
     pub fn semantics(&self, i: usize) -> &Semantics {
-        self.words.meanings.get(self.semantics[i])
+        self.words.meanings.get(self.meaning[i])
     }
 
     #[inline]
@@ -191,40 +175,19 @@ impl SpanSet {
         self.traces[self.trace[i] as usize]
     }
 
-    /// The end, not before the start.
-    #[inline]
-    pub fn end_ns(&self, i: usize) -> i64 {
-        self.start_ns[i].saturating_add(self.duration_ns[i].max(0))
-    }
-
     /// Spans by their ids, whatever their kinds, in the order of these.
     pub fn find(&self, target: LinkTarget) -> impl Iterator<Item = usize> + use<> {
-        let trace = self.trace_numbers.get(&target.trace);
-        let mut found: Vec<usize> = trace
-            .into_iter()
-            .flat_map(|trace| self.index.all(self.keys(), *trace, target.span))
-            .map(|i| i as usize)
-            .collect();
+        let mut found = Vec::new();
+        if let Some(trace) = self.trace_numbers.get(&target.trace) {
+            self.index.each(self.keys(), *trace, target.span, |i| found.push(i as usize));
+        }
         found.sort_unstable_by_key(|&i| self.kind[i]);
         found.into_iter()
     }
 
     /// A span as it came in, but for its links.
     pub fn get(&self, i: usize) -> NewSpan {
-        NewSpan {
-            trace: self.trace_id(i),
-            span: self.span[i],
-            parent: self.parent[i],
-            kind: self.kind[i],
-            service: self.service[i],
-            name: self.name[i],
-            error: self.error[i],
-            start_ns: self.start_ns[i],
-            duration_ns: self.duration_ns[i],
-            weight: self.weight[i],
-            semantics: self.semantics[i],
-            counted: self.counted[i],
-        }
+        self.columns.of_trace(i, self.trace_id(i))
     }
 
     /// Of the traces that came first, so many, whether one is this.
@@ -259,28 +222,54 @@ impl SpanSet {
     #[inline]
     pub fn push(&mut self, new: &NewSpan, links: &[LinkTarget]) -> bool {
         let trace = self.number_of(new.trace);
-        let keys = Keys { trace: &self.trace, span: &self.span, kind: &self.kind };
+        let SpanColumns { span, kind, .. } = &self.columns;
+        let keys = Keys { trace: &self.trace, span, kind };
         if let Some(at) = self.index.insert(keys, trace, new.span, new.kind) {
             self.take_copy(at as usize, new, links);
             return false;
         }
         if !links.is_empty() {
-            let i = u32::try_from(self.span.len()).expect("fewer than 2^32 spans");
-            self.links.insert(i, links.to_vec());
+            self.link(self.len(), links);
         }
         self.trace.push(trace);
-        self.span.push(new.span);
-        self.parent.push(new.parent);
-        self.kind.push(new.kind);
-        self.service.push(new.service);
-        self.name.push(new.name);
-        self.error.push(new.error);
-        self.start_ns.push(new.start_ns);
-        self.duration_ns.push(new.duration_ns);
-        self.weight.push(new.weight);
-        self.counted.push(new.counted);
-        self.semantics.push(new.semantics);
+        self.columns.push(new);
         true
+    }
+
+    /// Adds spans, but for copies of those that are in, of the runs that are wanted.
+    pub fn append(&mut self, rows: &Rows, mut is_wanted: impl FnMut(usize) -> bool) {
+        // Runs that no span of their trace is in before are added together.
+        let mut whole = 0..0;
+        for (_, (trace, range)) in rows.runs().enumerate().filter(|(run, _)| is_wanted(*run)) {
+            let number = self.number_of(trace);
+            let (spans, kinds) = (&rows.columns.span[range.clone()], &rows.columns.kind[range.clone()]);
+            let is_new = self.index.insert_run(number, spans, kinds);
+            if !is_new || whole.end != range.start {
+                self.extend(rows, std::mem::replace(&mut whole, range.start..range.start));
+            }
+            if is_new {
+                self.trace.resize(self.trace.len() + range.len(), number);
+                whole.end = range.end;
+            } else {
+                for i in range.clone() {
+                    self.push(&rows.columns.of_trace(i, trace), rows.links.of(i));
+                }
+                whole = range.end..range.end;
+            }
+        }
+        self.extend(rows, whole);
+    }
+
+    fn extend(&mut self, rows: &Rows, range: Range<usize>) {
+        for (i, links) in rows.links.within(range.clone()) {
+            self.link(self.len() + i - range.start, links);
+        }
+        self.columns.extend(&rows.columns, range);
+    }
+
+    fn link(&mut self, i: usize, links: &[LinkTarget]) {
+        let i = u32::try_from(i).expect("fewer than 2^32 spans");
+        self.links.insert(i, links.to_vec());
     }
 
     /// Notes that copies of spans differ, as far as these are in.
@@ -312,7 +301,7 @@ impl SpanSet {
                 && self.name[at] == new.name
                 && self.error[at] == new.error
                 && self.counted[at] == new.counted
-                && self.semantics[at] == new.semantics;
+                && self.meaning[at] == new.meaning;
             if !same {
                 self.unlike.insert(key);
             }
@@ -321,15 +310,7 @@ impl SpanSet {
         if !settling.remove(&key) {
             return;
         }
-        self.parent[at] = new.parent;
-        self.service[at] = new.service;
-        self.name[at] = new.name;
-        self.error[at] = new.error;
-        self.start_ns[at] = new.start_ns;
-        self.duration_ns[at] = new.duration_ns;
-        self.weight[at] = new.weight;
-        self.counted[at] = new.counted;
-        self.semantics[at] = new.semantics;
+        self.columns.replace(at, new);
         self.links.remove(&(at as u32));
         if !links.is_empty() {
             self.links.insert(at as u32, links.to_vec());

@@ -173,7 +173,7 @@ fn write(to: &mut Vec<u8>, span: &NewSpan, links: &[LinkTarget]) {
         to.extend_from_slice(&word.to_le_bytes());
     }
     let links_count = u32::try_from(links.len()).expect("a row has fewer than 2^31 links");
-    for word in [span.weight.to_bits(), span.service, span.name, span.semantics, links_count] {
+    for word in [span.weight.to_bits(), span.service, span.name, span.meaning, links_count] {
         to.extend_from_slice(&word.to_le_bytes());
     }
     to.push(flags);
@@ -186,7 +186,7 @@ fn write(to: &mut Vec<u8>, span: &NewSpan, links: &[LinkTarget]) {
 fn read(from: &mut &[u8], links: &mut Vec<LinkTarget>) -> Option<NewSpan> {
     let trace = u128::from_le_bytes(take(from)?);
     let [span, parent, start_ns, duration_ns] = longs(from)?;
-    let [weight, service, name, semantics, links_count] = words(from)?;
+    let [weight, service, name, meaning, links_count] = words(from)?;
     let [flags] = take(from)?;
     links.clear();
     for _ in 0..links_count {
@@ -203,7 +203,7 @@ fn read(from: &mut &[u8], links: &mut Vec<LinkTarget>) -> Option<NewSpan> {
         start_ns: start_ns.cast_signed(),
         duration_ns: duration_ns.cast_signed(),
         weight: f32::from_bits(weight),
-        semantics,
+        meaning,
         counted: flags & COUNTED != 0,
     })
 }
@@ -254,7 +254,7 @@ mod tests {
                 start_ns: times.0,
                 duration_ns: times.1,
                 weight: times.2,
-                semantics: words.2,
+                meaning: words.2,
                 counted: words.4,
             };
             (span, links)
@@ -311,7 +311,7 @@ mod tests {
             start_ns: 0,
             duration_ns: 0,
             weight: 1.0,
-            semantics: 0,
+            meaning: 0,
             counted: true,
         };
         let error = (0..100).find_map(|_| shelves.put(&span, &[]).err()).expect("1,000 bytes are few");

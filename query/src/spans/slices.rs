@@ -1,9 +1,11 @@
 //! Spans more than are held at once, in slices of time, where the table gives them in about that order: a trace that lies
 //! in one slice is counted with it as it is read, and only those that lie in several are put on shelves. Looks at the ids
-//! of all spans first to tell which these are. Knows nothing of what is counted.
+//! of all spans first to tell which these are. Several slices are read at once: a set is best as small as the processor's
+//! cache, a statement best when it reads much. Knows nothing of what is counted.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use futures::StreamExt;
@@ -11,12 +13,14 @@ use hashbrown::HashSet;
 use orrery_model::Signal;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::decode::{Decoder, Rows, coded_columns};
+use super::decode::{Decoder, Want, coded_columns};
 use super::gather::{Held, Room, SPANS_A_LOOK};
+use super::ids::TraceIds;
 use super::load::Selection;
+use super::rows::Rows;
 use super::shelves::mark;
 use super::words::{SharedVocabulary, Vocabulary};
-use super::{LinkTarget, NewSpan, SPAN_BYTES, SpanSet, parse_trace_id};
+use super::{LinkTarget, NewSpan, SPAN_BYTES, SpanSet};
 use crate::columns::Columns;
 use crate::table::Reads;
 use crate::time::timestamp_sql;
@@ -26,8 +30,14 @@ use crate::{QueryError, Session, Window};
 const IN_SLICES: &str = "spans_in_slices";
 /// Into how many stretches of the same length time is cut, of which slices are made.
 const CUTS: usize = 512;
-/// Slices that are read while one is counted.
+/// Reads that are on their way while one is counted.
 pub const AHEAD: usize = 2;
+/// Spans of a slice, where few traces lie in several slices of that size.
+const SPANS_OF_SLICE: usize = 65_536;
+/// Of so many traces one may be in more than one slice.
+const FEW_ACROSS: usize = 8;
+/// Stands for the slices of a trace that is in several.
+const ACROSS: usize = usize::MAX;
 /// How often rows may be read because a batch of them lies in several slices, of how often they would be with shelves
 /// alone.
 const MOST_READS: usize = 2;
@@ -35,11 +45,16 @@ const MOST_READS: usize = 2;
 /// Time in slices, and what lies across their ends.
 pub struct Slices {
     cuts: Cuts,
-    pub slices: Vec<Slice>,
+    /// In the order of time.
+    slices: Vec<Slice>,
+    /// Slices that are read at once.
+    pub reads: Vec<Slice>,
     /// The [`mark`]s of traces in more than one slice, and of some others by chance.
     across: Arc<HashSet<u64>>,
-    /// Spans in the fullest slice.
+    /// Spans in the fullest read.
     spans: usize,
+    /// Whether URLs are asked for: they take as long to read as all else, and mostly something better names a peer.
+    with_urls: Arc<AtomicBool>,
 }
 
 impl Slices {
@@ -68,10 +83,18 @@ impl Slices {
                 }
             }
         }
-        let (slices, spans) = seen.slices(room.spans_of_slice());
-        if slices.len() > 1 && seen.is_in_order(&slices) {
-            let across = seen.across(&slices);
-            let found = Self { cuts, slices, across: Arc::new(across), spans };
+        let small = together(seen.cuts(), room.spans_of_read().min(SPANS_OF_SLICE));
+        let reads = together(small.iter().copied(), room.spans_of_read());
+        let spans = reads.iter().map(|(_, spans)| *spans).max().unwrap_or(0);
+        let slices = |of: Vec<(Slice, usize)>| of.into_iter().map(|(slice, _)| slice).collect::<Vec<_>>();
+        let (mut slices, reads) = (slices(small), slices(reads));
+        if reads.len() > 1 && seen.is_in_order(&reads) {
+            let (mut across, traces) = seen.across(&slices);
+            if across.len() * FEW_ACROSS > traces {
+                slices.clone_from(&reads);
+                across = seen.across(&slices).0;
+            }
+            let found = Self { cuts, slices, reads, across: Arc::new(across), spans, with_urls: Arc::default() };
             if held.resize(room.all_shelves_bytes() + found.bytes()).is_ok() {
                 session.register_for_parts(IN_SLICES, Signal::Spans, coded_columns())?;
                 return Ok(Some(found));
@@ -81,7 +104,7 @@ impl Slices {
         Ok(None)
     }
 
-    /// The memory that it takes, about, with the slices that are being read and the set of one.
+    /// The memory that it takes, about, with what is being read and the set of a slice.
     fn bytes(&self) -> usize {
         (AHEAD + 1) * self.spans * size_of::<NewSpan>() + 2 * self.spans * SPAN_BYTES + self.kept_bytes()
     }
@@ -91,71 +114,107 @@ impl Slices {
         2 * self.across.len() * size_of::<u64>()
     }
 
-    /// Starts to read a slice.
+    /// The slices of which a read is made.
+    pub fn within(&self, read: Slice) -> impl Iterator<Item = Slice> {
+        self.slices.iter().copied().filter(move |slice| read.from <= slice.from && slice.to <= read.to)
+    }
+
+    /// Starts to read one or several slices.
     pub fn start(
         &self,
         session: &Session,
         vocabulary: &SharedVocabulary,
         asked: Selection<'_>,
-        slice: Slice,
+        read: Slice,
     ) -> AbortOnDropHandle<Result<Read, QueryError>> {
-        let condition = format!("{} AND ({})", self.cuts.sql(slice), asked.condition);
-        let query = Selection { condition: &condition, ..asked }.query_coded(IN_SLICES);
-        let (vocabulary, across) = (Arc::clone(vocabulary), Arc::clone(&self.across));
+        let condition = format!("{} AND ({})", self.cuts.sql(read), asked.condition);
+        let query = |without_urls: bool| {
+            let want = Want { without_urls, ..asked.want };
+            (Selection { condition: &condition, want, ..asked }.query_coded(IN_SLICES), want)
+        };
+        let queries = [query(true), query(false)];
+        let (vocabulary, within) = (Arc::clone(vocabulary), self.within(read).collect::<Vec<_>>());
+        let (across, cuts, with_urls) = (Arc::clone(&self.across), self.cuts, Arc::clone(&self.with_urls));
         let session = session.clone();
         let reading = session.runtime().clone();
         AbortOnDropHandle::new(reading.spawn(async move {
-            let decoding = || {
-                let mut decoder = Decoder::new(asked.want, Arc::clone(&vocabulary));
-                let across = Arc::clone(&across);
-                move |batch: RecordBatch| {
-                    let (mut within, mut beyond) = (Rows::default(), Rows::default());
-                    within.reserve(batch.num_rows());
-                    let mut last = None;
-                    decoder.each(Columns(&batch), |_, span, links| {
-                        let (_, is_across) = match last {
-                            Some(known @ (trace, _)) if trace == span.trace => known,
-                            _ => *last.insert((span.trace, across.contains(&mark(span.trace)))),
+            'again: loop {
+                let (query, want) = &queries[usize::from(with_urls.load(Ordering::Relaxed))];
+                let decoding = || {
+                    let mut decoder = Decoder::new(*want, Arc::clone(&vocabulary));
+                    let (across, within) = (Arc::clone(&across), within.clone());
+                    move |batch: RecordBatch| {
+                        let rows = decoder.rows(batch)?.0;
+                        let slice = |(trace, range): (u128, Range<usize>)| {
+                            let cut = cuts.at(rows.columns.start_ns[range.start]).0;
+                            let is_across = across.contains(&mark(trace));
+                            if is_across { ACROSS } else { within.partition_point(|slice| slice.to <= cut) }
                         };
-                        if is_across { &mut beyond } else { &mut within }.push(span, links);
-                    })?;
-                    Ok((within, beyond))
+                        let slices = rows.runs().map(slice).collect();
+                        Ok(ReadRows { rows, slices })
+                    }
+                };
+                let mut batches = session.sql_mapped(query, Reads::Part, decoding).await?;
+                let mut read = Read { within: within.clone(), rows: Vec::new() };
+                while let Some(rows) = batches.next().await {
+                    let rows = rows?;
+                    if rows.rows.asks_urls {
+                        with_urls.store(true, Ordering::Relaxed);
+                        continue 'again;
+                    }
+                    read.rows.push(rows);
                 }
-            };
-            let mut rows = session.sql_mapped(&query, Reads::Part, decoding).await?;
-            let mut read = Read::default();
-            while let Some(rows) = rows.next().await {
-                let (within, across) = rows?;
-                read.within.push(within);
-                read.across.push(across);
+                return Ok(read);
             }
-            Ok(read)
         }))
     }
 }
 
-/// What was read of a slice: the spans of traces that are whole in it, and the others.
-#[derive(Default)]
+/// What was read of some slices.
 pub struct Read {
-    within: Vec<Rows>,
-    across: Vec<Rows>,
+    within: Vec<Slice>,
+    rows: Vec<ReadRows>,
+}
+
+struct ReadRows {
+    rows: Rows,
+    /// Of each run the slice that its trace is in, by its place among those that were read, or [`ACROSS`].
+    slices: Vec<usize>,
 }
 
 impl Read {
-    /// The whole traces.
-    pub fn into_set(self, words: Vocabulary) -> SpanSet {
-        let mut set = SpanSet::of(words);
-        set.reserve(self.within.iter().map(Rows::len).sum());
-        for rows in &self.within {
-            for (span, links) in rows.iter() {
-                set.push(span, links);
-            }
-        }
-        set
+    /// The slices with the traces that are whole in each, one after another.
+    pub fn slices(&self) -> impl Iterator<Item = (Slice, WholeTraces<'_>)> {
+        self.within.iter().enumerate().map(|(at, slice)| (*slice, WholeTraces { rows: &self.rows, at }))
     }
 
-    pub fn across(&self) -> impl Iterator<Item = (&NewSpan, &[LinkTarget])> {
-        self.across.iter().flat_map(Rows::iter)
+    /// The spans of the others, with their links.
+    pub fn across(&self) -> impl Iterator<Item = (NewSpan, &[LinkTarget])> {
+        self.rows.iter().flat_map(|ReadRows { rows, slices }| {
+            let across = rows.runs().zip(slices).filter(|(_, slice)| **slice == ACROSS);
+            across.flat_map(move |((trace, range), _)| {
+                range.map(move |i| (rows.columns.of_trace(i, trace), rows.links.of(i)))
+            })
+        })
+    }
+}
+
+/// The traces that are whole in one slice.
+pub struct WholeTraces<'a> {
+    rows: &'a [ReadRows],
+    at: usize,
+}
+
+impl WholeTraces<'_> {
+    pub fn into_set(self, words: Vocabulary) -> SpanSet {
+        let mut set = SpanSet::of(words);
+        let of_slice = |rows: &&ReadRows| rows.slices.contains(&self.at);
+        // Of a batch at an end of the slice the neighbour has a part.
+        set.reserve(self.rows.iter().filter(of_slice).map(|read| read.rows.len()).sum());
+        for ReadRows { rows, slices } in self.rows.iter().filter(of_slice) {
+            set.append(rows, |run| slices[run] == self.at);
+        }
+        set
     }
 }
 
@@ -235,20 +294,9 @@ impl Seen {
         }
     }
 
-    /// Slices of at most so many spans, but for those of one cut, and how many are in the fullest.
-    fn slices(&self, spans_of_slice: usize) -> (Vec<Slice>, usize) {
-        let mut slices: Vec<(Slice, usize)> = Vec::new();
-        for (cut, &spans) in self.spans.iter().enumerate() {
-            match slices.last_mut() {
-                Some((slice, sum)) if *sum + spans <= spans_of_slice => {
-                    slice.to = cut + 1;
-                    *sum += spans;
-                }
-                _ => slices.push((Slice { from: cut, to: cut + 1 }, spans)),
-            }
-        }
-        let fullest = slices.iter().map(|(_, spans)| *spans).max().unwrap_or(0);
-        (slices.into_iter().map(|(slice, _)| slice).collect(), fullest)
+    /// Each cut as a slice, with its spans.
+    fn cuts(&self) -> impl Iterator<Item = (Slice, usize)> {
+        self.spans.iter().enumerate().map(|(cut, &spans)| (Slice { from: cut, to: cut + 1 }, spans))
     }
 
     /// Whether reading slice after slice reads few rows more than once.
@@ -259,20 +307,38 @@ impl Seen {
         self.batches.iter().map(reads).sum::<usize>() <= rows * MOST_READS
     }
 
-    /// The marks of traces in more than one slice.
-    fn across(mut self, slices: &[Slice]) -> HashSet<u64> {
+    /// The marks of traces in more than one slice, and how many traces there are.
+    fn across(&self, slices: &[Slice]) -> (HashSet<u64>, usize) {
         let mut all = Vec::with_capacity(self.marks);
+        let mut marks = Vec::new();
         for slice in slices {
             // Once a slice, so that what is there twice is in two of them.
-            let cuts = &mut self.traces[slice.from..slice.to];
-            let mut marks: Vec<u64> = cuts.iter_mut().flat_map(std::mem::take).collect();
+            marks.clear();
+            marks.extend(self.traces[slice.from..slice.to].iter().flatten());
             marks.sort_unstable();
             marks.dedup();
-            all.append(&mut marks);
+            all.extend_from_slice(&marks);
         }
         all.sort_unstable();
-        all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+        let across: HashSet<u64> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        all.dedup();
+        (across, all.len())
     }
+}
+
+/// Neighbours of at most so many spans put together; one that has more stays alone.
+fn together(all: impl Iterator<Item = (Slice, usize)>, at_most: usize) -> Vec<(Slice, usize)> {
+    let mut found: Vec<(Slice, usize)> = Vec::new();
+    for (next, spans) in all {
+        match found.last_mut() {
+            Some((slice, sum)) if *sum + spans <= at_most => {
+                slice.to = next.to;
+                *sum += spans;
+            }
+            _ => found.push((next, spans)),
+        }
+    }
+    found
 }
 
 /// The same of one batch.
@@ -285,26 +351,24 @@ struct SeenBatch {
 
 impl SeenBatch {
     fn of(batch: Columns<'_>, cuts: Cuts) -> Result<Self, QueryError> {
-        let (traces, times) = (batch.text("trace_id")?, batch.integers("timestamp")?);
+        let (traces, times) = (batch.text("trace_id")?, batch.integers("timestamp")?.all_or_zero());
         let mut seen = Self { ends: None, rows: batch.0.num_rows(), traces: Vec::new() };
         let (mut cut, mut within) = (0, 0..0);
-        let mut last = ("", None);
-        for i in 0..batch.0.num_rows() {
-            let (time, text) = (times.or_zero(i), traces.or_empty(i));
+        let (mut known, mut i) = (TraceIds::default(), 0);
+        traces.each(batch.0.num_rows(), |hex| {
+            let time = times[i];
+            i += 1;
             // What is beside one another is mostly of one cut and one trace.
             if !within.contains(&time) {
                 (cut, within) = cuts.at(time);
                 seen.ends = Some(seen.ends.map_or((cut, cut), |(first, last)| (first.min(cut), last.max(cut))));
             }
-            if text != last.0 {
-                last = (text, parse_trace_id(text).map(mark));
-            }
-            let Some(mark) = last.1 else { continue };
+            let Some(mark) = known.next(hex).map(mark) else { return };
             match seen.traces.last_mut() {
                 Some((of, last, spans)) if (*of, *last) == (cut, mark) => *spans += 1,
                 _ => seen.traces.push((cut, mark, 1)),
             }
-        }
+        });
         Ok(seen)
     }
 }

@@ -136,8 +136,9 @@ pub struct Words {
     memos: [Memo; COLUMNS],
     /// Service ids by name and namespace.
     services: HashMap<(Symbol, Symbol), Symbol>,
+    latest_services: Latest<(Symbol, Symbol)>,
     meanings: HashMap<Semantics, u32>,
-    last_meaning: (Semantics, u32),
+    latest_meanings: Latest<Semantics>,
 }
 
 impl Words {
@@ -146,8 +147,9 @@ impl Words {
             known: Known { shared, symbols: HashMap::new() },
             memos: std::array::from_fn(|_| Memo::default()),
             services: HashMap::new(),
+            latest_services: Latest::default(),
             meanings: HashMap::new(),
-            last_meaning: Default::default(),
+            latest_meanings: Latest::default(),
         }
     }
 
@@ -163,26 +165,51 @@ impl Words {
         if namespace == 0 {
             return name;
         }
-        let known = &mut self.known;
-        *self.services.entry((name, namespace)).or_insert_with(|| {
-            let text = {
-                let shared = known.shared.lock();
-                format!("{}/{}", shared.symbols.text(namespace), shared.symbols.text(name))
-            };
-            known.symbol(&text)
+        let Self { known, services, latest_services, .. } = self;
+        latest_services.get((name, namespace), name ^ namespace.rotate_left(16), |key| {
+            *services.entry(*key).or_insert_with(|| {
+                let text = {
+                    let shared = known.shared.lock();
+                    format!("{}/{}", shared.symbols.text(namespace), shared.symbols.text(name))
+                };
+                known.symbol(&text)
+            })
         })
     }
 
     #[inline]
     pub fn meaning(&mut self, semantics: Semantics) -> u32 {
-        if self.last_meaning.0 != semantics {
-            if self.meanings.len() >= MAX_OWN {
-                self.meanings.clear();
+        let Self { known, meanings, latest_meanings, .. } = self;
+        latest_meanings.get(semantics, semantics.mixed(), |semantics| {
+            if meanings.len() >= MAX_OWN {
+                meanings.clear();
             }
-            let number = |s: &Semantics| self.known.shared.lock().meanings.number(*s);
-            self.last_meaning = (semantics, *self.meanings.entry(semantics).or_insert_with_key(number));
+            let number = |s: &Semantics| known.shared.lock().meanings.number(*s);
+            *meanings.entry(*semantics).or_insert_with_key(number)
+        })
+    }
+}
+
+/// Some of the latest keys with their numbers; at first the key that is nothing, which is 0.
+struct Latest<K>(Vec<(K, u32)>);
+
+impl<K: Clone + Default> Default for Latest<K> {
+    fn default() -> Self {
+        Self(vec![(K::default(), 0); MEMO_SLOTS])
+    }
+}
+
+impl<K: PartialEq> Latest<K> {
+    /// Keys of which the same bits were mixed share a place.
+    #[inline]
+    fn get(&mut self, key: K, mixed: u32, make: impl FnOnce(&K) -> u32) -> u32 {
+        let place = mixed.wrapping_mul(0x9e37_79b9) >> (u32::BITS - MEMO_SLOTS.ilog2());
+        let (known, number) = &mut self.0[place as usize];
+        if *known != key {
+            *number = make(&key);
+            *known = key;
         }
-        self.last_meaning.1
+        *number
     }
 }
 

@@ -5,7 +5,8 @@ mod critical;
 #[cfg(test)]
 mod tests;
 
-use crate::spans::lineage::{ANY_DISTANCE_NS, Ids, Index, Keys, resolve};
+use crate::spans::index::{Index, Keys};
+use crate::spans::lineage::{ANY_DISTANCE_NS, Ids, resolve};
 use crate::spans::{Kind, Lineage};
 
 /// Clocks of two machines, and times of millisecond resolution, may differ by this much without being called skewed.
