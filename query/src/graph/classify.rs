@@ -54,6 +54,24 @@ pub enum Flow {
     Caller(Caller),
 }
 
+impl Flow {
+    /// Bits of what most of them differ in, for a place in a small table.
+    #[inline]
+    pub fn mixed(&self) -> u32 {
+        let node = |node: &NodeKey| match *node {
+            NodeKey::Service(a) | NodeKey::External(a) => a,
+            NodeKey::Database(a, b) | NodeKey::Messaging(a, b) => a.rotate_left(6) ^ b,
+            NodeKey::User => u32::MAX,
+        };
+        let named = |service: Symbol, named: &[Symbol]| named.iter().fold(service, |mixed, n| mixed.rotate_left(6) ^ n);
+        match self {
+            Self::Edge(edge) => node(&edge.source) ^ node(&edge.target).rotate_left(12),
+            Self::Peer(peer) => named(peer.service, &peer.named),
+            Self::Caller(caller) => named(caller.service, &caller.named),
+        }
+    }
+}
+
 /// What services are known decides where some flows go: the edge, and whether it is a call without an answer. `None`
 /// where nothing names the peer.
 pub fn resolve(flow: Flow, known: &Known, symbols: &Symbols) -> Option<(EdgeKey, bool)> {

@@ -6,7 +6,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::Window;
 use crate::spans::semantics::is_loopback;
-use crate::spans::{Kind, SpanSet, Symbol, Symbols};
+use crate::spans::{Kind, Latest, SpanSet, Symbol, Symbols};
 
 #[derive(Debug, Default)]
 pub struct Known {
@@ -19,14 +19,14 @@ impl Known {
     /// Adds the services of the window's spans, and what its SERVER spans call their own address.
     pub fn add_spans(&mut self, spans: &SpanSet, window: Window) {
         let mut pairs: HashSet<(Symbol, Symbol)> = HashSet::new();
-        let mut last = None;
+        let mut latest = Latest::default();
         for i in (0..spans.len()).filter(|&i| window.holds(spans.start_ns[i])) {
             let address = if spans.kind[i] == Kind::Server { spans.semantics(i).server_address } else { 0 };
             let pair = (spans.service[i], address);
-            // Spans of one service are often neighbours.
-            if last.replace(pair) != Some(pair) {
+            latest.get(Some(pair), pair.0 ^ pair.1.rotate_left(8), |_| {
                 pairs.insert(pair);
-            }
+                0
+            });
         }
         for (service, address) in pairs {
             self.add_service(spans.symbols(), service);

@@ -8,7 +8,7 @@ use super::classify::{Flow, Found};
 use super::prepare::Prepared;
 use super::totals::Totals;
 use crate::rollup::MINUTE_NS;
-use crate::spans::Symbol;
+use crate::spans::{Latest, Symbol};
 
 /// Counted spans, added up by their flows.
 pub trait Sums: Send {
@@ -36,20 +36,23 @@ impl Sums for Flows {
     fn add(&mut self, prepared: &Prepared) {
         let (spans, classifier) = (&prepared.spans, prepared.classifier());
         let Self { numbers, totals, sorter, .. } = self;
-        let mut last = None;
+        let (mut latest_services, mut latest_flows) = (Latest::default(), Latest::default());
         for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
             if !prepared.lineage.is_root(i) {
                 self.children += 1;
                 self.missing += u64::from(prepared.lineage.is_missing(i));
             }
-            if last.replace(spans.service[i]) != Some(spans.service[i]) {
+            latest_services.get(Some(spans.service[i]), spans.service[i], |_| {
                 self.services.insert(spans.service[i]);
-            }
+                0
+            });
             match classifier.flow(i) {
                 Found::Flow(flow, client) => {
-                    let number = *numbers.entry(flow).or_insert_with(|| {
-                        totals.push((flow, Totals::default()));
-                        u32::try_from(totals.len() - 1).expect("fewer flows than spans")
+                    let number = latest_flows.get(Some(flow), flow.mixed(), |_| {
+                        *numbers.entry(flow).or_insert_with(|| {
+                            totals.push((flow, Totals::default()));
+                            u32::try_from(totals.len() - 1).expect("fewer flows than spans")
+                        })
                     });
                     sorter.push(number, i, client);
                 }

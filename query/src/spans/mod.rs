@@ -26,7 +26,7 @@ use rows::{Rows, SpanColumns};
 pub use ids::{TraceIds, parse_span_id, parse_trace_id, span_id_hex, trace_id_hex};
 pub use lineage::{Lineage, MISSING, ROOT};
 pub use semantics::{Operation, Semantics};
-pub use words::{SharedVocabulary, Symbol, Symbols, Vocabulary};
+pub use words::{Latest, SharedVocabulary, Symbol, Symbols, Vocabulary};
 
 /// The span kinds, in OTLP's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

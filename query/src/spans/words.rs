@@ -191,7 +191,7 @@ impl Words {
 }
 
 /// Some of the latest keys with their numbers; at first the key that is nothing, which is 0.
-struct Latest<K>(Vec<(K, u32)>);
+pub struct Latest<K>(Vec<(K, u32)>);
 
 impl<K: Clone + Default> Default for Latest<K> {
     fn default() -> Self {
@@ -202,7 +202,7 @@ impl<K: Clone + Default> Default for Latest<K> {
 impl<K: PartialEq> Latest<K> {
     /// Keys of which the same bits were mixed share a place.
     #[inline]
-    fn get(&mut self, key: K, mixed: u32, make: impl FnOnce(&K) -> u32) -> u32 {
+    pub fn get(&mut self, key: K, mixed: u32, make: impl FnOnce(&K) -> u32) -> u32 {
         let place = mixed.wrapping_mul(0x9e37_79b9) >> (u32::BITS - MEMO_SLOTS.ilog2());
         let (known, number) = &mut self.0[place as usize];
         if *known != key {
