@@ -53,7 +53,7 @@ pub struct Slices {
     across: Arc<HashSet<u64>>,
     /// Spans in the fullest read.
     spans: usize,
-    /// Whether URLs are asked for: they take as long to read as all else, and mostly something better names a peer.
+    /// Whether URLs are asked for: hardly one is like another, and mostly something better names a peer.
     with_urls: Arc<AtomicBool>,
 }
 

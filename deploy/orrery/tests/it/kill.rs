@@ -28,6 +28,7 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
     let ledger = Mutex::new(Ledger::new(SHAPE));
     let mut retried = 0;
     for round in 0..kills {
+        torture.after(round, kills);
         let server = Server::start(&folder, &OFTEN);
         ledger.lock().expect("no sender panics").check(&server, &format!("after kill {round}"));
         retried += ledger.lock().expect("no sender panics").open.len();

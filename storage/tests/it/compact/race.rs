@@ -145,16 +145,17 @@ async fn round(dir: &Path, seed: u64) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_merges_two_writers_and_four_readers_agree() {
     let torture = Torture::start("race");
-    let rounds = torture.size(3, 1_000) as u64;
+    let rounds = torture.size(3, 1_000);
     let mut seeds = torture.random(1);
     let (mut won, mut lost) = (0, 0);
-    for _ in 0..rounds {
+    for done in 1..=rounds {
         let dir = tempfile::tempdir().expect("a folder");
         let (w, l) = round(dir.path(), seeds.next()).await;
         won += w;
         lost += l;
+        torture.after(done, rounds);
     }
-    assert!(won >= rounds);
+    assert!(won >= rounds as u64);
     torture.done(format!("{rounds} rounds of {WRITES} writes: {won} merges won, {lost} lost, every row once"));
 }
 

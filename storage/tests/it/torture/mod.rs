@@ -56,6 +56,13 @@ impl Torture {
         Random(self.seed ^ purpose.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
+    /// Says now and then how far it is, of what takes long.
+    pub fn after(&self, done: usize, all: usize) {
+        if self.full && done > 0 && done.is_multiple_of(100) {
+            eprintln!("{}: {done} of {all} after {:.0} s", self.name, self.started.elapsed().as_secs_f64());
+        }
+    }
+
     /// Says what was done.
     pub fn done(self, what: impl Display) {
         println!("torture {}: {what} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64());
