@@ -38,7 +38,8 @@ fn unpacked() -> Result<PathBuf> {
         fs::write(&start, START)?;
         fs::set_permissions(&start, Permissions::from_mode(0o755))?;
     }
-    run("Alertmanager", Command::new(&start).arg("--version")).context("it does not start in a namespace of its own")?;
+    run("Alertmanager", Command::new(&start).arg("--version"))
+        .context("it does not start in a namespace of its own")?;
     Ok(start)
 }
 

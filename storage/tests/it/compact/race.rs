@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{config, files, read, sealed};
 use crate::support::{Rows, SECOND, START, Seed, data_files};
-use crate::torture::Torture;
+use crate::torture::{Torture, scratch};
 
 const WRITES: u64 = 24;
 
@@ -149,7 +149,7 @@ async fn two_merges_two_writers_and_four_readers_agree() {
     let mut seeds = torture.random(1);
     let (mut won, mut lost) = (0, 0);
     for done in 1..=rounds {
-        let dir = tempfile::tempdir().expect("a folder");
+        let dir = scratch();
         let (w, l) = round(dir.path(), seeds.next()).await;
         won += w;
         lost += l;
