@@ -251,8 +251,8 @@ impl SpanSet {
                 self.trace.resize(self.trace.len() + range.len(), number);
                 whole.end = range.end;
             } else {
-                for i in range.clone() {
-                    self.push(&rows.columns.of_trace(i, trace), rows.links.of(i));
+                for (span, links) in rows.of_run((trace, range.clone())) {
+                    self.push(&span, links);
                 }
                 whole = range.end..range.end;
             }

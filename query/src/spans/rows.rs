@@ -135,8 +135,12 @@ impl Rows {
 
     /// The spans with their links, in order.
     pub fn iter(&self) -> impl Iterator<Item = (NewSpan, &[LinkTarget])> {
-        let each = self.runs().flat_map(|(trace, range)| range.map(move |i| (trace, i)));
-        each.map(|(trace, i)| (self.columns.of_trace(i, trace), self.links.of(i)))
+        self.runs().flat_map(|run| self.of_run(run))
+    }
+
+    /// The same of one of [`Rows::runs`].
+    pub fn of_run(&self, (trace, range): (u128, Range<usize>)) -> impl Iterator<Item = (NewSpan, &[LinkTarget])> {
+        range.map(move |i| (self.columns.of_trace(i, trace), self.links.of(i)))
     }
 }
 

@@ -192,9 +192,7 @@ impl Read {
     pub fn across(&self) -> impl Iterator<Item = (NewSpan, &[LinkTarget])> {
         self.rows.iter().flat_map(|ReadRows { rows, slices }| {
             let across = rows.runs().zip(slices).filter(|(_, slice)| **slice == ACROSS);
-            across.flat_map(move |((trace, range), _)| {
-                range.map(move |i| (rows.columns.of_trace(i, trace), rows.links.of(i)))
-            })
+            across.flat_map(|(run, _)| rows.of_run(run))
         })
     }
 }

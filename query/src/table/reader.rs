@@ -40,8 +40,7 @@ impl VerifiedReaders {
     /// The columns of a table that a file does not have, or of which the footer says that they are NULL, or empty maps or
     /// lists, in every row.
     pub async fn empty_columns(&self, file: Result<PartitionedFile>, table: &Schema) -> Result<BTreeSet<String>> {
-        let metrics = ExecutionPlanMetricsSet::new();
-        let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
+        let metadata = self.metadata(file?).await?;
         let is_empty = |index: usize| {
             metadata.row_groups().iter().all(|group| {
                 let column = group.column(index);
@@ -58,10 +57,14 @@ impl VerifiedReaders {
         Ok(empty.chain(absent.map(|field| field.name().clone())).collect())
     }
 
+    async fn metadata(&self, file: PartitionedFile) -> Result<Arc<ParquetMetaData>> {
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(self.create_reader(0, file, None, &metrics)?.get_metadata(None).await?)
+    }
+
     /// The columns of a file.
     pub async fn schema(&self, file: Result<PartitionedFile>) -> Result<Schema> {
-        let metrics = ExecutionPlanMetricsSet::new();
-        let metadata = self.create_reader(0, file?, None, &metrics)?.get_metadata(None).await?;
+        let metadata = self.metadata(file?).await?;
         Ok(parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None)?)
     }
 }
