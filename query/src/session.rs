@@ -36,7 +36,7 @@ use crate::table::{Cost, Known, LakeTable, PrunedFiles, Ran, Reads};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
-const BATCHES_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 6;
 
 /// Made by [`Engine::session`]. Cloning it is cheap and shares the snapshot, the deadline and the receipt.
 #[derive(Clone)]
@@ -168,9 +168,9 @@ impl Session {
         Arc::clone(&self.inner.task.runtime_env().disk_manager)
     }
 
-    /// Where work of the session runs.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.inner.runtime
+    /// Partitions of a plan.
+    pub(crate) fn threads(&self) -> usize {
+        self.inner.state.config().target_partitions()
     }
 
     pub(crate) fn spans_at_once(&self) -> Option<usize> {

@@ -123,7 +123,7 @@ impl Preparing<'_> {
             }
         }
         self.whole.known.add_spans(&prepared.spans, self.scope.window);
-        self.whole.words = self.count(prepared, count);
+        self.whole.words = self.count(prepared, count).words;
         Ok(())
     }
 
@@ -139,14 +139,14 @@ impl Preparing<'_> {
             let prepared = Prepared::of(spans, self.now_ns);
             outside.add_senders(&prepared.spans)?;
             let minors = minors(&prepared.spans).next().is_some();
-            let words = if self.ask(&mut outside.far, &prepared) || minors {
+            let spans = if self.ask(&mut outside.far, &prepared) || minors {
                 left.push(part.clone());
-                prepared.spans.words
+                prepared.spans
             } else {
                 self.count(prepared, count)
             };
             outside.held.resize(outside.far.bytes())?;
-            Ok(words)
+            Ok(spans)
         };
         parts.each(session, asked, &held, take).await?;
         if !left.is_empty() {
@@ -156,7 +156,7 @@ impl Preparing<'_> {
             let mut spans = parts.take_down(session, asked, &held, &part).await?;
             outside.add_to(&mut spans, &part)?;
             self.whole.known.add_spans(&spans, self.scope.window);
-            parts.words = self.count(Prepared::of(spans, self.now_ns), count);
+            parts.words = self.count(Prepared::of(spans, self.now_ns), count).words;
         }
         self.whole.words = parts.words;
         Ok(())
@@ -169,10 +169,10 @@ impl Preparing<'_> {
         }
     }
 
-    fn count(&mut self, prepared: Prepared, count: &mut impl FnMut(&Prepared)) -> Vocabulary {
+    fn count(&mut self, prepared: Prepared, count: &mut impl FnMut(&Prepared)) -> SpanSet {
         count(&prepared);
         self.whole.copies += prepared.spans.copies;
-        prepared.spans.words
+        prepared.spans
     }
 }
 

@@ -1,17 +1,17 @@
 //! Gathers spans for a request that counts them trace by trace: in one set where the session's memory has room for them,
 //! else a part of the traces at a time, slices of time or shelves. Counts what it holds in the session's memory.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
+use futures::StreamExt;
 use orrery_model::Signal;
 
 use super::load::{Selection, read, regain, settle, share};
 use super::shelves::Shelves;
-use super::slices::{AHEAD, Slice, Slices};
+use super::slices::Slices;
 use super::words::{SharedVocabulary, Vocabulary};
-use super::{NewSpan, SPAN_BYTES, SpanSet};
+use super::{SPAN_BYTES, SpanSet};
 use crate::{QueryError, Session, Window};
 
 /// Spans between two looks at the memory.
@@ -45,9 +45,9 @@ impl Room {
         }
     }
 
-    /// Of spans that are read at once, so that some of them can be read ahead.
-    pub fn spans_of_read(self) -> usize {
-        self.spans_of_part / 4
+    /// Of slices that are open at once.
+    pub fn spans_open(self) -> usize {
+        self.spans_of_part / 2
     }
 
     /// Empty ones.
@@ -93,7 +93,8 @@ pub struct Parts {
 /// Some traces with all of their spans.
 #[derive(Clone, Debug)]
 pub enum Part {
-    Slice(Slice),
+    /// By its place.
+    Slice(usize),
     Shelves(Range<usize>),
 }
 
@@ -111,7 +112,7 @@ pub async fn gather(
     let mut shelves = None;
     let expected_bytes = expected.saturating_mul(SPAN_BYTES);
     if expected > room.spans || held.resize(expected_bytes).is_err() {
-        if let Some(slices) = Slices::find(session, asked, stretches, room, held).await? {
+        if let Some(slices) = Slices::find(session, asked, expected, stretches, room, held).await? {
             let shelves = room.shelves(session);
             return Ok(Gathered::Parts(Parts { slices: Some(slices), shelves, words: Vocabulary::default(), room }));
         }
@@ -124,11 +125,11 @@ pub async fn gather(
         if let Some(shelves) = &mut shelves {
             rows.iter().try_for_each(|(span, links)| shelves.put(&span, links))?;
         } else {
-            set.append(&rows, |_| true);
+            set.append(&rows, rows.runs());
             let is_full = set.len() > room.spans;
             let look = is_full || set.len() >= looked + SPANS_A_LOOK;
             if look && (is_full || held.resize(set.bytes().max(expected_bytes)).is_err()) {
-                shelves = Some(shelved(std::mem::take(&mut set), empty(session, room, held)?)?);
+                shelves = Some(shelved(std::mem::take(&mut set), session, room, held)?);
             } else if look {
                 looked = set.len();
             }
@@ -138,7 +139,7 @@ pub async fn gather(
     .await?;
     let words = regain(&vocabulary);
     if shelves.is_none() && held.resize(set.bytes()).is_err() {
-        shelves = Some(shelved(std::mem::take(&mut set), empty(session, room, held)?)?);
+        shelves = Some(shelved(std::mem::take(&mut set), session, room, held)?);
     }
     Ok(match shelves {
         Some(shelves) => Gathered::Parts(Parts { slices: None, shelves, words, room }),
@@ -147,55 +148,66 @@ pub async fn gather(
 }
 
 impl Parts {
-    /// Gives the spans of each part to `take`, which gives back their words. Each is there once, the earliest received of
-    /// its copies.
+    /// Gives the spans of each part to `take`, which gives back the set with its words. Each is there once, the earliest
+    /// received of its copies.
     pub async fn each(
         &mut self,
         session: &Session,
         asked: Selection<'_>,
         held: &Held,
-        mut take: impl FnMut(&Part, SpanSet) -> Result<Vocabulary, QueryError> + Send,
+        mut take: impl FnMut(&Part, SpanSet) -> Result<SpanSet, QueryError> + Send,
     ) -> Result<(), QueryError> {
-        let mut left = self.read_slices(session, asked, &mut take).await?;
+        let mut left =
+            if self.slices.is_some() { self.read_slices(session, asked, &mut take).await? } else { Vec::new() };
         left.extend(self.shelves.parts(self.room.spans_of_part).into_iter().map(Part::Shelves));
         for part in left {
             let spans = self.take_down(session, asked, held, &part).await?;
-            self.words = take(&part, spans)?;
+            self.words = take(&part, spans)?.words;
         }
         Ok(())
     }
 
-    /// Gives the slices of which no spans have copies that differ to `take`, while the next ones are read. Gives back the
-    /// other ones: to settle them adds words, as reading does.
+    /// Gives the slices of which no spans have copies that differ to `take`, each when it is read. Gives back the other
+    /// ones: to settle them adds words, as reading does.
     async fn read_slices(
         &mut self,
         session: &Session,
         asked: Selection<'_>,
-        take: &mut (impl FnMut(&Part, SpanSet) -> Result<Vocabulary, QueryError> + Send),
+        take: &mut (impl FnMut(&Part, SpanSet) -> Result<SpanSet, QueryError> + Send),
     ) -> Result<Vec<Part>, QueryError> {
-        let mut left = Vec::new();
-        let Some(slices) = &self.slices else { return Ok(left) };
-        let vocabulary = share(&mut self.words);
-        let mut words = Vocabulary::default();
-        let mut starting = slices.reads.iter().map(|read| slices.start(session, &vocabulary, asked, *read));
-        let mut ahead: VecDeque<_> = starting.by_ref().take(AHEAD).collect();
-        while let Some(reading) = ahead.pop_front() {
-            let read = reading.await.map_err(QueryError::internal)??;
-            ahead.extend(starting.next());
-            read.across().try_for_each(|(span, links)| self.shelves.put(&span, links))?;
+        let Self { slices, shelves, words: all_words, room } = self;
+        let Some(slices) = slices else { return Ok(Vec::new()) };
+        let vocabulary = share(all_words);
+        let (mut words, mut left) = (Vocabulary::default(), Vec::new());
+        let mut give = |slice: usize, mut spans: SpanSet| {
+            let part = Part::Slice(slice);
             words.catch_up(&vocabulary.lock());
-            for (slice, traces) in read.slices() {
-                let spans = traces.into_set(words);
-                let part = Part::Slice(slice);
-                if spans.is_unsettled() {
-                    words = spans.words;
-                    left.push(part);
-                } else {
-                    words = take(&part, spans)?;
-                }
+            std::mem::swap(&mut spans.words, &mut words);
+            if spans.is_unsettled() {
+                left.push(part);
+            } else {
+                spans = take(&part, spans)?;
+            }
+            words = std::mem::take(&mut spans.words);
+            Ok::<_, QueryError>(spans)
+        };
+        let mut filling = slices.unread(room.spans_open());
+        let mut batches = slices.start(session, &vocabulary, asked, None).await?;
+        while let Some(rows) = batches.next().await {
+            let rows = rows?;
+            if rows.asks_urls() {
+                slices.with_urls = true;
+                filling.begin_anew(slices);
+                *shelves = room.shelves(session);
+                batches = slices.start(session, &vocabulary, asked, None).await?;
+                continue;
+            }
+            for (slice, spans) in filling.add(&rows, shelves)? {
+                filling.reuse(give(slice, spans)?);
             }
         }
-        self.words = regain(&vocabulary);
+        filling.rest().try_for_each(|(slice, spans)| give(slice, spans).map(drop))?;
+        *all_words = regain(&vocabulary);
         Ok(left)
     }
 
@@ -211,10 +223,12 @@ impl Parts {
         let mut set = match (part, &self.slices) {
             (Part::Slice(slice), Some(slices)) => {
                 let vocabulary = SharedVocabulary::new(words.into());
-                let read = slices.start(session, &vocabulary, asked, *slice).await.map_err(QueryError::internal)??;
-                let mut slices = read.slices();
-                let (_, traces) = slices.next().ok_or_else(|| QueryError::internal("a slice is read as one"))?;
-                traces.into_set(regain(&vocabulary))
+                let mut set = SpanSet::default();
+                let mut batches = slices.start(session, &vocabulary, asked, Some(*slice)).await?;
+                while let Some(rows) = batches.next().await {
+                    rows?.add_to(&mut set, *slice);
+                }
+                SpanSet { words: regain(&vocabulary), ..set }
             }
             (Part::Slice(_), None) => return Err(QueryError::internal("there are no slices")),
             (Part::Shelves(shelves), slices) => {
@@ -245,7 +259,7 @@ pub async fn in_parts(
         Gathered::Parts(mut parts) => {
             let take = |_: &Part, spans: SpanSet| {
                 count(&spans);
-                Ok(spans.words)
+                Ok(spans)
             };
             parts.each(session, asked, &held, take).await?;
             Ok(parts.words)
@@ -259,16 +273,10 @@ fn empty(session: &Session, room: Room, held: &Held) -> Result<Shelves, QueryErr
     Ok(room.shelves(session))
 }
 
-/// Moves a set onto empty shelves, with what it knows of copies.
-fn shelved(set: SpanSet, mut shelves: Shelves) -> Result<Shelves, QueryError> {
-    for i in 0..set.len() {
-        shelves.put(&set.get(i), set.links(i))?;
-    }
-    for &(of, start_ns) in &set.counted_copies {
-        let copy = NewSpan { start_ns, counted: true, ..set.get(of as usize) };
-        shelves.put(&copy, set.links(of as usize))?;
-    }
-    set.unlike.iter().for_each(|key| shelves.put_unlike(*key));
+/// Moves a set onto empty shelves.
+fn shelved(set: SpanSet, session: &Session, room: Room, held: &Held) -> Result<Shelves, QueryError> {
+    let mut shelves = empty(session, room, held)?;
+    shelves.put_set(&set)?;
     Ok(shelves)
 }
 

@@ -143,6 +143,14 @@ impl Index {
         true
     }
 
+    pub fn clear(&mut self) {
+        let Self { spans, traces, runs, many } = self;
+        *spans = 0;
+        traces.clear();
+        runs.clear();
+        many.clear();
+    }
+
     /// Adds a span without an id, which nothing finds.
     pub fn insert_unnamed(&mut self) {
         self.spans += 1;

@@ -61,7 +61,7 @@ pub async fn load(session: &Session, set: &mut SpanSet, asked: Selection<'_>) ->
 pub async fn load_more(session: &Session, set: &mut SpanSet, asked: Selection<'_>) -> Result<(), QueryError> {
     let vocabulary = share(&mut set.words);
     let add = |rows: Rows| {
-        set.append(&rows, |_| true);
+        set.append(&rows, rows.runs());
         if set.len() > MAX_SPANS {
             return Err(QueryError::MemoryExceeded {
                 message: format!("more than {MAX_SPANS} spans are needed at once"),

@@ -156,6 +156,35 @@ impl SpanSet {
         self.columns.reserve(more);
     }
 
+    /// Forgets all but the words, and keeps its room.
+    pub fn clear(&mut self) {
+        let Self {
+            words: _,
+            columns,
+            traces,
+            trace,
+            links,
+            trace_numbers,
+            index,
+            unlike,
+            settling,
+            copies,
+            counted_copies,
+            unlike_traces,
+        } = self;
+        columns.clear();
+        traces.clear();
+        trace.clear();
+        links.clear();
+        trace_numbers.clear();
+        index.clear();
+        unlike.clear();
+        *settling = None;
+        *copies = 0;
+        counted_copies.clear();
+        unlike_traces.clear();
+    }
+
     pub fn symbols(&self) -> &Symbols {
         &self.words.symbols
     }
@@ -163,6 +192,10 @@ impl SpanSet {
     #[inline]
     pub fn semantics(&self, i: usize) -> &Semantics {
         self.words.meanings.get(self.meaning[i])
+    }
+
+    pub fn has_links(&self) -> bool {
+        !self.links.is_empty()
     }
 
     #[inline]
@@ -236,11 +269,11 @@ impl SpanSet {
         true
     }
 
-    /// Adds spans, but for copies of those that are in, of the runs that are wanted.
-    pub fn append(&mut self, rows: &Rows, mut is_wanted: impl FnMut(usize) -> bool) {
+    /// Adds spans of these runs, but for copies of those that are in.
+    pub fn append(&mut self, rows: &Rows, runs: impl Iterator<Item = (u128, Range<usize>)>) {
         // Runs that no span of their trace is in before are added together.
         let mut whole = 0..0;
-        for (_, (trace, range)) in rows.runs().enumerate().filter(|(run, _)| is_wanted(*run)) {
+        for (trace, range) in runs {
             let number = self.number_of(trace);
             let (spans, kinds) = (&rows.columns.span[range.clone()], &rows.columns.kind[range.clone()]);
             let is_new = self.index.insert_run(number, spans, kinds);

@@ -51,6 +51,21 @@ impl SpanColumns {
         self.meaning.reserve(more);
     }
 
+    pub fn clear(&mut self) {
+        let Self { span, parent, kind, service, name, error, start_ns, duration_ns, weight, counted, meaning } = self;
+        span.clear();
+        parent.clear();
+        kind.clear();
+        service.clear();
+        name.clear();
+        error.clear();
+        start_ns.clear();
+        duration_ns.clear();
+        weight.clear();
+        counted.clear();
+        meaning.clear();
+    }
+
     pub fn push(&mut self, new: &NewSpan) {
         self.span.push(new.span);
         self.parent.push(new.parent);

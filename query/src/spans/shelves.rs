@@ -14,7 +14,7 @@ use datafusion::execution::{SpillFile, SpillWriter};
 
 use parking_lot::Mutex;
 
-use super::{Kind, LinkTarget, NewSpan, SpanKey};
+use super::{Kind, LinkTarget, NewSpan, SpanKey, SpanSet};
 use crate::QueryError;
 
 /// Into how many shelves traces are put: a part is one or more.
@@ -72,6 +72,19 @@ impl Shelves {
         self.buffered += shelf.buffer.len() - before;
         shelf.spans += 1;
         if self.buffered > self.room_bytes { self.spill() } else { Ok(()) }
+    }
+
+    /// Puts all of a set, with what it knows of copies.
+    pub fn put_set(&mut self, set: &SpanSet) -> Result<(), QueryError> {
+        for i in 0..set.len() {
+            self.put(&set.get(i), set.links(i))?;
+        }
+        for &(of, start_ns) in &set.counted_copies {
+            let copy = NewSpan { start_ns, counted: true, ..set.get(of as usize) };
+            self.put(&copy, set.links(of as usize))?;
+        }
+        set.unlike.iter().for_each(|key| self.put_unlike(*key));
+        Ok(())
     }
 
     /// Notes that copies of a span differ, whatever copies are put here.
