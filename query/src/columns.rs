@@ -58,6 +58,13 @@ impl<'a> Text<'a> {
                 let bytes = a.value_data();
                 a.value_offsets().windows(2).for_each(|ends| give(&bytes[ends[0] as usize..ends[1] as usize]));
             }
+            Self::Utf8(a) => {
+                let (bytes, ends) = (a.value_data(), a.value_offsets().windows(2));
+                let is_there = a.nulls().into_iter().flatten();
+                ends.zip(is_there).for_each(|(ends, is_there)| {
+                    give(if is_there { &bytes[ends[0] as usize..ends[1] as usize] } else { &[] });
+                });
+            }
             _ => (0..rows).for_each(|i| give(self.or_empty(i).as_bytes())),
         }
     }

@@ -7,7 +7,7 @@ use super::classify::{EdgeKey, Flow, NodeKey, resolve};
 use super::known::Known;
 use super::prepare::Prepared;
 use super::totals::{Call, Totals};
-use crate::spans::{Symbol, Symbols, trace_id_hex};
+use crate::spans::{SpanSet, Symbol, Symbols, trace_id_hex};
 
 /// Stands for a system, namespace or destination that no span names.
 const UNKNOWN: &str = "unknown";
@@ -92,12 +92,17 @@ impl Aggregate {
 pub fn call(prepared: &Prepared, i: usize, client: Option<usize>) -> Call {
     let spans = &prepared.spans;
     Call {
-        error: spans.error[i] || client.is_some_and(|c| spans.error[c]),
+        error: is_error(spans, i, client),
         duration_ns: spans.duration_ns[i],
         client_ns: client.map(|c| spans.duration_ns[c]),
         weight: spans.weight[i],
         trace: spans.trace_id(i),
     }
+}
+
+/// Whether a call failed, as one of both sides says.
+pub fn is_error(spans: &SpanSet, i: usize, client: Option<usize>) -> bool {
+    spans.error[i] || client.is_some_and(|c| spans.error[c])
 }
 
 fn edge(symbols: &Symbols, key: &EdgeKey, counted: &Counted) -> Edge {

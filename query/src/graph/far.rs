@@ -45,6 +45,9 @@ impl Far {
         let spans = &prepared.spans;
         let mut any = false;
         let around = scope.around();
+        if is_decided(prepared, &around) {
+            return false;
+        }
         for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
             let read = scope.read_within(&around, spans.start_ns[i]);
             any |= self.add_parent(prepared, i, read);
@@ -127,6 +130,18 @@ impl Far {
         }
         Ok(())
     }
+}
+
+/// Whether nothing beyond these spans can matter: all parents are there, nothing is linked, and all lie well within what was
+/// read. So it is of most.
+fn is_decided(prepared: &Prepared, around: &[Window]) -> bool {
+    let (spans, lineage) = (&prepared.spans, &prepared.lineage);
+    let Some(first) = spans.start_ns.iter().min() else { return true };
+    let last_end = (0..spans.len()).map(|i| spans.end_ns(i)).max().unwrap_or(i64::MAX);
+    let is_well_within = |read: &Window| {
+        read.start_ns.saturating_add(REACH_NS) <= *first && last_end.saturating_add(REACH_NS) < read.end_ns
+    };
+    around.iter().any(is_well_within) && !spans.has_links() && !lineage.has_missing()
 }
 
 /// Links of a messaging span that names no destination, to spans that are not here.

@@ -3,12 +3,12 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::aggregate::call;
+use super::aggregate::{call, is_error};
 use super::classify::{Flow, Found};
 use super::prepare::Prepared;
-use super::totals::Totals;
+use super::totals::{Call, Totals};
 use crate::rollup::MINUTE_NS;
-use crate::spans::{Latest, Symbol};
+use crate::spans::{Latest, SpanSet, Symbol};
 
 /// Counted spans, added up by their flows.
 pub trait Sums: Send {
@@ -54,17 +54,15 @@ impl Sums for Flows {
                             u32::try_from(totals.len() - 1).expect("fewer flows than spans")
                         })
                     });
-                    sorter.push(number, i, client);
+                    sorter.calls.push(FlowCall::of(number, spans, i, client));
                 }
                 Found::Pending => self.pending += 1,
                 Found::Nothing => {}
             }
         }
         for calls in sorter.sorted(totals.len()) {
-            let flow = calls[0].0 as usize;
-            totals[flow].1.add_all(calls.iter().map(|&(_, i, client)| {
-                call(prepared, i as usize, (client != Sorter::NO_CLIENT).then_some(client as usize))
-            }));
+            let flow = calls[0].flow as usize;
+            totals[flow].1.add_all(calls.iter().map(FlowCall::call), |span| spans.trace_id(span as usize));
         }
         sorter.calls.clear();
     }
@@ -74,34 +72,60 @@ impl Sums for Flows {
     }
 }
 
+/// A call of a flow, with all that is added up of it: flow by flow, spans are not beside one another.
+#[derive(Clone, Copy, Default)]
+struct FlowCall {
+    duration_ns: i64,
+    /// Where it has a CLIENT.
+    client_ns: i64,
+    flow: u32,
+    span: u32,
+    weight: f32,
+    error: bool,
+    has_client: bool,
+}
+
+impl FlowCall {
+    fn of(flow: u32, spans: &SpanSet, i: usize, client: Option<usize>) -> Self {
+        Self {
+            duration_ns: spans.duration_ns[i],
+            client_ns: client.map_or(0, |c| spans.duration_ns[c]),
+            flow,
+            span: i as u32,
+            weight: spans.weight[i],
+            error: is_error(spans, i, client),
+            has_client: client.is_some(),
+        }
+    }
+
+    fn call(&self) -> Call<u32> {
+        let client_ns = self.has_client.then_some(self.client_ns);
+        let Self { duration_ns, span, weight, error, .. } = *self;
+        Call { error, duration_ns, client_ns, weight, trace: span }
+    }
+}
+
 /// The calls of a part, flow by flow: a flow's histograms are larger than what the processor keeps of all of them.
 #[derive(Default)]
 struct Sorter {
-    /// Flow, span and CLIENT.
-    calls: Vec<(u32, u32, u32)>,
-    sorted: Vec<(u32, u32, u32)>,
+    calls: Vec<FlowCall>,
+    sorted: Vec<FlowCall>,
 }
 
 impl Sorter {
-    const NO_CLIENT: u32 = u32::MAX;
-
-    fn push(&mut self, flow: u32, span: usize, client: Option<usize>) {
-        self.calls.push((flow, span as u32, client.map_or(Self::NO_CLIENT, |client| client as u32)));
-    }
-
     /// The calls of one flow after the other.
-    fn sorted(&mut self, flows: usize) -> impl Iterator<Item = &[(u32, u32, u32)]> {
+    fn sorted(&mut self, flows: usize) -> impl Iterator<Item = &[FlowCall]> {
         // Where the next call of each flow belongs.
         let mut places = vec![0_usize; flows + 1];
-        self.calls.iter().for_each(|call| places[call.0 as usize + 1] += 1);
+        self.calls.iter().for_each(|call| places[call.flow as usize + 1] += 1);
         (1..places.len()).for_each(|flow| places[flow] += places[flow - 1]);
-        self.sorted.resize(self.calls.len(), (0, 0, 0));
+        self.sorted.resize(self.calls.len(), FlowCall::default());
         for &call in &self.calls {
-            let place = &mut places[call.0 as usize];
+            let place = &mut places[call.flow as usize];
             self.sorted[*place] = call;
             *place += 1;
         }
-        self.sorted.chunk_by(|a, b| a.0 == b.0)
+        self.sorted.chunk_by(|a, b| a.flow == b.flow)
     }
 }
 

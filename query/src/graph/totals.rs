@@ -18,15 +18,15 @@ pub struct Totals {
     pub exemplars: Exemplars,
 }
 
-/// One call.
+/// One call, of a trace or of what it is found by.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct Call<Trace = u128> {
     pub error: bool,
     pub duration_ns: i64,
     pub client_ns: Option<i64>,
     /// How many calls it stands for, after sampling; from 1 upwards.
     pub weight: f32,
-    pub trace: u128,
+    pub trace: Trace,
 }
 
 impl Totals {
@@ -37,17 +37,17 @@ impl Totals {
         if let Some(client_ns) = call.client_ns {
             self.client.record(client_ns);
         }
-        self.exemplars.offer(Exemplar { error: call.error, duration_ns: call.duration_ns, trace: call.trace });
+        self.exemplars.offer(call.error, call.duration_ns, || call.trace);
     }
 
-    /// Adds calls as if one by one, in less time.
-    pub fn add_all(&mut self, calls: impl Iterator<Item = Call> + Clone) {
+    /// Adds calls as if one by one, in less time. Few of them are asked for their trace.
+    pub fn add_all<T>(&mut self, calls: impl Iterator<Item = Call<T>> + Clone, trace: impl Fn(T) -> u128) {
         self.latency.record_all(calls.clone().map(|call| call.duration_ns));
         self.client.record_all(calls.clone().filter_map(|call| call.client_ns));
         for call in calls {
             self.errors += u64::from(call.error);
             self.weight.add(call.weight);
-            self.exemplars.offer(Exemplar { error: call.error, duration_ns: call.duration_ns, trace: call.trace });
+            self.exemplars.offer(call.error, call.duration_ns, || trace(call.trace));
         }
     }
 
@@ -57,7 +57,7 @@ impl Totals {
         self.latency.merge(&other.latency);
         self.client.merge(&other.client);
         for exemplar in &other.exemplars.0 {
-            self.exemplars.offer(*exemplar);
+            self.exemplars.take(*exemplar);
         }
     }
 
@@ -97,9 +97,10 @@ pub struct Exemplars(pub Vec<Exemplar>);
 
 impl Exemplars {
     #[inline]
-    fn offer(&mut self, entry: Exemplar) {
-        if self.0.len() < EXEMPLARS || self.0.last().is_none_or(|last| *last < entry) {
-            self.take(entry);
+    fn offer(&mut self, error: bool, duration_ns: i64, trace: impl FnOnce() -> u128) {
+        let may_be_better = |last: &Exemplar| (last.error, last.duration_ns) <= (error, duration_ns);
+        if self.0.len() < EXEMPLARS || self.0.last().is_none_or(may_be_better) {
+            self.take(Exemplar { error, duration_ns, trace: trace() });
         }
     }
 
@@ -142,7 +143,7 @@ mod tests {
             }
             for (number, part) in parts.iter().enumerate() {
                 let mut at_once = Totals::default();
-                at_once.add_all(calls.iter().zip(&cuts).filter(|(_, of)| **of == number).map(|(call, _)| *call));
+                at_once.add_all(calls.iter().zip(&cuts).filter(|(_, of)| **of == number).map(|(call, _)| *call), |trace| trace);
                 prop_assert_eq!(&at_once, part);
             }
             let mut sum = Totals::default();

@@ -67,8 +67,10 @@ impl Dictionary {
         match keys.nulls().filter(|nulls| nulls.null_count() > 0) {
             None => keys.values().iter().map(number).collect(),
             Some(nulls) => {
-                let each = keys.values().iter().zip(nulls);
-                each.map(|(key, is_there)| if is_there { number(key) } else { NONE }).collect()
+                // Mostly few rows have one.
+                let mut numbers = vec![NONE; keys.len()];
+                nulls.valid_indices().for_each(|i| numbers[i] = number(&keys.values()[i]));
+                numbers
             }
         }
     }
@@ -117,12 +119,17 @@ impl Codes {
         self.0.get(i).copied().filter(|&number| number != NONE)
     }
 
+    /// What is made of each of so many rows.
+    pub fn map<T: Clone>(&self, rows: usize, make: impl Fn(Option<u32>) -> T) -> Vec<T> {
+        if self.is_null() {
+            return vec![make(None); rows];
+        }
+        self.0.iter().map(|&number| make(Some(number).filter(|&number| number != NONE))).collect()
+    }
+
     /// Of each of so many rows, 0 where the column is NULL or empty.
     pub fn symbols(&self, rows: usize) -> Vec<Symbol> {
-        if self.is_null() {
-            return vec![0; rows];
-        }
-        self.0.iter().map(|&number| if number == NONE { 0 } else { number }).collect()
+        self.map(rows, Option::unwrap_or_default)
     }
 
     /// The word's number, 0 where the column is NULL or empty.

@@ -141,8 +141,7 @@ impl Decoder {
         let (parents, counted) = (text(batch, "parent_span_id")?, batch.bools("counted")?);
         let mut parent = Vec::with_capacity(rows);
         parents.each(rows, |hex| parent.push(parse_span_id(hex).unwrap_or(0)));
-        let kind = |i| codes.0[KIND].get(i).map_or(Kind::Other, |kind| Kind::ALL[kind as usize]);
-        let kind: Vec<Kind> = each.clone().map(kind).collect();
+        let kind: Vec<Kind> = codes.0[KIND].map(rows, |kind| kind.map_or(Kind::Other, |kind| Kind::ALL[kind as usize]));
         let (mut weight, mut meaning) = (vec![1.0; rows], vec![0; rows]);
         let mut links = Links::default();
         let mut asks_urls = false;
@@ -170,11 +169,11 @@ impl Decoder {
             kind,
             service: codes.services(rows, words),
             name: codes.0[NAME].symbols(rows),
-            error: each.map(|i| codes.0[STATUS].get(i) == Some(1)).collect(),
+            error: codes.0[STATUS].map(rows, |status| status == Some(1)),
             start_ns: batch.integers("timestamp")?.all_or_zero(),
             duration_ns: batch.integers("duration_ns")?.all_or_zero(),
             weight,
-            counted: counted.iter().map(|is| is == Some(true)).collect(),
+            counted: trues(counted),
             meaning,
         };
         Ok(Rows { columns, traces: ids.traces, links, asks_urls: asks_urls && want.without_urls })
@@ -225,6 +224,15 @@ impl Ids {
         let batch = filter_record_batch(&batch, &BooleanArray::from(kept))?;
         Ok((ids, batch))
     }
+}
+
+/// Whether each row is true, and not NULL.
+fn trues(column: &BooleanArray) -> Vec<bool> {
+    let is_true = match column.nulls() {
+        Some(nulls) => column.values() & nulls.inner(),
+        None => column.values().clone(),
+    };
+    if is_true.count_set_bits() == column.len() { vec![true; column.len()] } else { is_true.iter().collect() }
 }
 
 /// A column of strings; one that is NULL throughout the batch is known to be.

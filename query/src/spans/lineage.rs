@@ -46,6 +46,11 @@ impl Lineage {
     pub fn is_missing(&self, i: usize) -> bool {
         self.parent[i] == MISSING
     }
+
+    /// Whether any span's parent is missing.
+    pub fn has_missing(&self) -> bool {
+        self.parent.contains(&MISSING)
+    }
 }
 
 /// Finds each span's parent. A SERVER that has its CLIENT's id is that client's child. Where several spans carry the

@@ -61,7 +61,44 @@ pub struct Semantics {
     pub client: Symbol,
 }
 
+/// All of [`Semantics`] in few words, compared at once.
+#[derive(Clone, Copy, Debug, Default, Eq)]
+pub struct Packed([u64; 6]);
+
+impl PartialEq for Packed {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |unlike, (a, b)| unlike | (a ^ b)) == 0
+    }
+}
+
 impl Semantics {
+    #[inline]
+    pub fn packed(&self) -> Packed {
+        let Self {
+            db_system,
+            db_namespace,
+            is_database,
+            messaging_system,
+            destination,
+            operation,
+            peer_service,
+            server_address,
+            url_host,
+            peer_address,
+            client,
+        } = *self;
+        let two = |high: u32, low: u32| (u64::from(high) << 32) | u64::from(low);
+        Packed([
+            two(db_system, db_namespace),
+            two(u32::from(is_database), operation as u32),
+            two(messaging_system, destination),
+            two(peer_service, server_address),
+            two(url_host, peer_address),
+            u64::from(client),
+        ])
+    }
+
     /// Bits of what most of them differ in, for a place in a small table.
     #[inline]
     pub fn mixed(&self) -> u32 {

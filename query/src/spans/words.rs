@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::Semantics;
+use super::semantics::Packed;
 
 /// A string by number; 0 is "none".
 pub type Symbol = u32;
@@ -138,7 +139,7 @@ pub struct Words {
     services: HashMap<(Symbol, Symbol), Symbol>,
     latest_services: Latest<(Symbol, Symbol)>,
     meanings: HashMap<Semantics, u32>,
-    latest_meanings: Latest<Semantics>,
+    latest_meanings: Latest<Packed>,
 }
 
 impl Words {
@@ -180,12 +181,12 @@ impl Words {
     #[inline]
     pub fn meaning(&mut self, semantics: Semantics) -> u32 {
         let Self { known, meanings, latest_meanings, .. } = self;
-        latest_meanings.get(semantics, semantics.mixed(), |semantics| {
+        latest_meanings.get(semantics.packed(), semantics.mixed(), |_| {
             if meanings.len() >= MAX_OWN {
                 meanings.clear();
             }
             let number = |s: &Semantics| known.shared.lock().meanings.number(*s);
-            *meanings.entry(*semantics).or_insert_with_key(number)
+            *meanings.entry(semantics).or_insert_with_key(number)
         })
     }
 }
