@@ -37,7 +37,7 @@ pub(super) struct Group {
 }
 
 /// What is known of a group's files.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FilesPlace {
     /// Of the asked keys those that no map of theirs holds.
     lacking: Vec<(Scope, String)>,

@@ -201,6 +201,21 @@ impl LakeTable {
         Ok(Some(Part { schema, needed, kept: None, sought, predicate, outputs }))
     }
 
+    /// A group's files of which all rows are of the times asked for, and the others, each with what is to be asked of rows.
+    fn by_time(&self, group: Group, filters: &[Expr]) -> Vec<(Group, Vec<Expr>)> {
+        let (of_times, others): (Vec<Expr>, Vec<Expr>) = filters.iter().cloned().partition(prune::is_of_times);
+        // Rows that are kept beside the memory's are asked what those are.
+        if of_times.is_empty() || self.known.recent.is_some() {
+            return vec![(group, filters.to_vec())];
+        }
+        let is_whole = |file: &Arc<DataFile>| {
+            of_times.iter().all(|filter| prune::is_true_within(filter, file.min_timestamp_ns, file.max_timestamp_ns))
+        };
+        let (whole, rest): (Vec<_>, Vec<_>) = group.files.into_iter().partition(is_whole);
+        let parts = [(whole, others), (rest, filters.to_vec())].into_iter().filter(|(files, _)| !files.is_empty());
+        parts.map(|(files, filters)| (Group { place: group.place.clone(), files }, filters)).collect()
+    }
+
     /// The batches that have rows of the times asked for. A batch has a hundred columns, and whatever is done to a batch is
     /// done to each: the few that are needed go first.
     fn memory(&self, needed: &[usize], reach: &Reach) -> Result<Vec<RecordBatch>> {
@@ -407,7 +422,10 @@ impl TableProvider for LakeTable {
         // Rows that are kept beside the memory's have all of the columns.
         let look = self.known.recent.is_none() && files.len() <= FEW_FILES && projection.len() >= MANY_COLUMNS;
         let coded = self.coded(projection, files.len());
-        for Group { mut place, files } in groups::grouped(files, &asked, &self.known.keys).await {
+        let groups = groups::grouped(files, &asked, &self.known.keys).await;
+        let groups = groups.into_iter().flat_map(|group| self.by_time(group, filters));
+        for (Group { mut place, files }, filters) in groups {
+            let filters = filters.as_slice();
             if look {
                 place.empty = self.empty_columns(state, &files).await;
             }

@@ -96,6 +96,40 @@ pub(crate) fn times(filters: &[Expr]) -> (i64, i64) {
     (reach.min_ns, reach.max_ns)
 }
 
+/// Whether a condition asks for nothing but times.
+pub(super) fn is_of_times(filter: &Expr) -> bool {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            is_of_times(left) && is_of_times(right)
+        }
+        other => time_compared(other).is_some(),
+    }
+}
+
+/// Whether a condition that [`is_of_times`] is true for all times between these two, inclusive.
+pub(super) fn is_true_within(filter: &Expr, min_ns: i64, max_ns: i64) -> bool {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            is_true_within(left, min_ns, max_ns) && is_true_within(right, min_ns, max_ns)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            is_true_within(left, min_ns, max_ns) || is_true_within(right, min_ns, max_ns)
+        }
+        other => time_compared(other).is_some_and(|(first, last)| first <= min_ns && max_ns <= last),
+    }
+}
+
+/// The first and the last time of a comparison of a row's time with another.
+fn time_compared(expr: &Expr) -> Option<(i64, i64)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
+    let (column, op, value) = match (&**left, &**right) {
+        (Expr::Column(column), Expr::Literal(value, _)) => (column, *op, value),
+        (Expr::Literal(value, _), Expr::Column(column)) => (column, op.swap()?, value),
+        _ => return None,
+    };
+    if column.name == "timestamp" { times_compared(op, nanoseconds(value)?) } else { None }
+}
+
 fn reach(expr: &Expr) -> Reach {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => reach(left).and(reach(right)),
@@ -161,5 +195,76 @@ fn nanoseconds(value: &ScalarValue) -> Option<i64> {
     match value {
         ScalarValue::TimestampNanosecond(Some(ns), None) => Some(*ns),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::logical_expr::{and, binary_expr, col, lit, or};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPERATORS: [Operator; 6] =
+        [Operator::Eq, Operator::Gt, Operator::GtEq, Operator::Lt, Operator::LtEq, Operator::NotEq];
+
+    fn time(ns: i64) -> Expr {
+        lit(ScalarValue::TimestampNanosecond(Some(ns), None))
+    }
+
+    /// A condition, and the times from 0 to 9 that it is true for.
+    fn condition() -> impl Strategy<Value = (Expr, [bool; 10])> {
+        let compared = (0..10_i64, 0..OPERATORS.len(), any::<bool>()).prop_map(|(other, op, turned)| {
+            let op = OPERATORS[op];
+            let is_true = |time: i64| match op {
+                Operator::Eq => time == other,
+                Operator::Gt => time > other,
+                Operator::GtEq => time >= other,
+                Operator::Lt => time < other,
+                Operator::LtEq => time <= other,
+                _ => time != other,
+            };
+            let (left, op, right) = if turned {
+                (time(other), op.swap().expect("a comparison"), col("timestamp"))
+            } else {
+                (col("timestamp"), op, time(other))
+            };
+            (binary_expr(left, op, right), std::array::from_fn(|time| is_true(time as i64)))
+        });
+        compared.prop_recursive(3, 8, 2, |inner| {
+            (inner.clone(), inner, any::<bool>()).prop_map(|((a, in_a), (b, in_b), both)| {
+                let is_true = std::array::from_fn(|i| if both { in_a[i] && in_b[i] } else { in_a[i] || in_b[i] });
+                (if both { and(a, b) } else { or(a, b) }, is_true)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_condition_on_times_is_left_out_only_where_it_is_true_for_all(
+            (condition, is_true) in condition(), first in 0..10_usize, more in 0..10_usize,
+        ) {
+            let last = (first + more).min(9);
+            if is_of_times(&condition) && is_true_within(&condition, first as i64, last as i64) {
+                prop_assert!(is_true[first..=last].iter().all(|is| *is), "{}", condition);
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_of_times_is_true_within_itself() {
+        let range = and(col("timestamp").gt_eq(time(3)), time(7).gt(col("timestamp")));
+        assert!(is_of_times(&range));
+        for (first, last, expected) in [(3, 6, true), (4, 4, true), (2, 6, false), (3, 7, false)] {
+            assert_eq!(is_true_within(&range, first, last), expected, "{first} to {last}");
+        }
+        for other in [
+            col("duration_ns").gt(lit(1)),
+            and(col("timestamp").gt(time(1)), col("name").eq(lit("x"))),
+            col("timestamp").gt(col("end")),
+            col("timestamp").is_null(),
+        ] {
+            assert!(!is_of_times(&other), "{other}");
+        }
     }
 }

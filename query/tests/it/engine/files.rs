@@ -1,6 +1,8 @@
 //! Which files a query opens.
 
 use orrery_model::Identity;
+use orrery_query::Engine;
+use orrery_query::formats::json_rows;
 
 use crate::fixture::{self, Placement};
 
@@ -41,7 +43,35 @@ async fn counting_all_rows_reads_none() {
         let (engine, _folder) = fixture::engine(placement);
         let session = engine.session(&Identity::default()).await.expect("a session");
         let (batches, receipt) = session.collect(query).await.expect("counted");
-        assert_eq!(orrery_query::formats::json_rows(&batches).expect("rows"), vec![vec![expected]], "{query}");
+        assert_eq!(json_rows(&batches).expect("rows"), vec![vec![expected]], "{query}");
         assert_eq!((receipt.files, receipt.bytes_scanned, receipt.rows_scanned), (0, 0, 0), "{query}");
+    }
+}
+
+/// Most files lie within a window, a few across its ends: only these are asked for the times of their rows.
+#[tokio::test]
+async fn files_within_a_window_are_read_without_a_look_at_their_times() {
+    let ((engine, _folder), (in_memory, _)) = (fixture::engine(Placement::Files), fixture::engine(Placement::Memory));
+    for (condition, scans, with_times) in [
+        ("timestamp >= TIMESTAMP '2024-01-01 00:00:01'", 1, 0),
+        ("timestamp >= TIMESTAMP '2024-01-01 00:00:02'", 2, 1),
+        ("timestamp > TIMESTAMP '2024-01-01 00:00:02' AND kind = 'SERVER'", 2, 1),
+        ("timestamp >= TIMESTAMP '2024-01-01 00:00:02' AND timestamp < TIMESTAMP '2024-01-01 00:00:03'", 1, 1),
+    ] {
+        let query = format!("SELECT span_id FROM spans WHERE {condition} ORDER BY span_id");
+        let ask = async |engine: &Engine, query: &str| {
+            let session = engine.session(&Identity::default()).await.expect("a session");
+            let (batches, _) = session.collect(query).await.expect(condition);
+            json_rows(&batches).expect("rows")
+        };
+        let found = ask(&engine, &query).await;
+        assert!(!found.is_empty(), "{condition}");
+        assert_eq!(found, ask(&in_memory, &query).await, "{condition}");
+
+        let plan = ask(&engine, &format!("EXPLAIN {query}")).await;
+        let plan = plan[1][1].as_str().expect("a plan");
+        let of_files: Vec<_> = plan.lines().filter(|line| line.contains("DataSourceExec")).collect();
+        let asked = of_files.iter().filter(|line| line.contains("predicate=timestamp")).count();
+        assert_eq!((of_files.len(), asked), (scans, with_times), "{condition}: {plan}");
     }
 }
