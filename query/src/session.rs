@@ -36,7 +36,9 @@ use crate::table::{Cost, Known, LakeTable, PrunedFiles, Ran, Reads};
 use crate::{Engine, Filter, Lane, Prepared, QueryError, prepared, sandbox};
 
 /// Batches that wait for a slow reader before the query does.
-const BATCHES_AHEAD: usize = 6;
+const BATCHES_AHEAD: usize = 2;
+/// The same of what is made of them for one of the engine's own readers, who now and then counts for a while.
+const MAPPED_AHEAD: usize = 6;
 
 /// Made by [`Engine::session`]. Cloning it is cheap and shares the snapshot, the deadline and the receipt.
 #[derive(Clone)]
@@ -318,7 +320,7 @@ impl Session {
         };
         self.inner.plans.lock().push(Ran { plan: Arc::clone(&physical), reads });
         let with_mapping = streams.into_iter().map(|stream| (stream, mapping())).collect();
-        Ok(self.stream(physical.schema(), with_mapping))
+        Ok(self.stream(physical.schema(), with_mapping, MAPPED_AHEAD))
     }
 
     /// Columns of a stored table's rows that meet a condition, in no order, planned without a look at anything else: of a
@@ -352,7 +354,7 @@ impl Session {
             execute_stream(Arc::clone(&physical), Arc::clone(&self.inner.task))?
         };
         self.inner.plans.lock().push(Ran { plan: physical, reads: Reads::All });
-        Ok(self.stream(stream.schema(), vec![(stream, Ok)]))
+        Ok(self.stream(stream.schema(), vec![(stream, Ok)], BATCHES_AHEAD))
     }
 
     async fn physical(&self, bound: Bound) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
@@ -365,12 +367,17 @@ impl Session {
     }
 
     /// Reads streams, each in a task of its own.
-    fn stream<T, F>(&self, schema: SchemaRef, streams: Vec<(SendableRecordBatchStream, F)>) -> SqlStream<T>
+    fn stream<T, F>(
+        &self,
+        schema: SchemaRef,
+        streams: Vec<(SendableRecordBatchStream, F)>,
+        ahead: usize,
+    ) -> SqlStream<T>
     where
         T: Send + 'static,
         F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD * streams.len().max(1));
+        let (sender, receiver) = mpsc::channel(ahead * streams.len().max(1));
         let read =
             |(stream, map)| AbortOnDropHandle::new(self.inner.runtime.spawn(forward(stream, map, sender.clone())));
         SqlStream {
