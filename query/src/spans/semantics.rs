@@ -128,9 +128,6 @@ pub struct RawSemantics<'a> {
 impl RawSemantics<'_> {
     /// The number of what they say.
     pub fn number(&self, words: &mut Words) -> u32 {
-        let mut symbol = |column: Column, text: Option<&str>, kept: fn(&str) -> &str| {
-            text.map_or(0, |text| words.symbol(column, text, |text| kept(text).trim()))
-        };
         let mut found = Semantics {
             db_system: self.db_system,
             db_namespace: self.db_namespace,
@@ -142,13 +139,18 @@ impl RawSemantics<'_> {
             server_address: self.server_address,
             url_host: 0,
             peer_address: 0,
-            client: symbol(Column::Client, self.client_address, |a| if is_ip(a) || is_loopback(a) { "" } else { a }),
+            client: match self.client_address {
+                Some(address) => words.symbol(Column::Client, address, client_name),
+                None => 0,
+            },
         };
         // What is only a last resort is left out where something better is there, so that few distinct values remain.
         if found.server_address == 0 {
-            found.url_host = symbol(Column::Url, self.url, |url| url_host(url).unwrap_or_default());
-            if found.url_host == 0 {
-                found.peer_address = symbol(Column::PeerAddress, self.peer_address, without_port);
+            if let Some(url) = self.url {
+                found.url_host = words.symbol(Column::Url, url, |url| url_host(url).unwrap_or_default().trim());
+            }
+            if let Some(address) = self.peer_address.filter(|_| found.url_host == 0) {
+                found.peer_address = words.symbol(Column::PeerAddress, address, named_host);
             }
         }
         words.meaning(found)
@@ -158,6 +160,11 @@ impl RawSemantics<'_> {
 /// An address as it names a host: without its port.
 pub fn named_host(address: &str) -> &str {
     without_port(address).trim()
+}
+
+/// A caller's address where it is a name, else nothing.
+fn client_name(address: &str) -> &str {
+    if is_ip(address) || is_loopback(address) { "" } else { address.trim() }
 }
 
 /// The host of a URL, without user, port and path.
