@@ -57,7 +57,7 @@ impl Totals {
         self.latency.merge(&other.latency);
         self.client.merge(&other.client);
         for exemplar in &other.exemplars.0 {
-            self.exemplars.take(*exemplar);
+            self.exemplars.offer(exemplar.error, exemplar.duration_ns, || exemplar.trace);
         }
     }
 
@@ -143,7 +143,8 @@ mod tests {
             }
             for (number, part) in parts.iter().enumerate() {
                 let mut at_once = Totals::default();
-                at_once.add_all(calls.iter().zip(&cuts).filter(|(_, of)| **of == number).map(|(call, _)| *call), |trace| trace);
+                let of_part = calls.iter().zip(&cuts).filter(|(_, of)| **of == number);
+                at_once.add_all(of_part.map(|(call, _)| *call), |trace| trace);
                 prop_assert_eq!(&at_once, part);
             }
             let mut sum = Totals::default();

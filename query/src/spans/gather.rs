@@ -157,8 +157,7 @@ impl Parts {
         held: &Held,
         mut take: impl FnMut(&Part, SpanSet) -> Result<SpanSet, QueryError> + Send,
     ) -> Result<(), QueryError> {
-        let mut left =
-            if self.slices.is_some() { self.read_slices(session, asked, &mut take).await? } else { Vec::new() };
+        let mut left = self.read_slices(session, asked, &mut take).await?;
         left.extend(self.shelves.parts(self.room.spans_of_part).into_iter().map(Part::Shelves));
         for part in left {
             let spans = self.take_down(session, asked, held, &part).await?;
