@@ -7,6 +7,7 @@ use super::aggregate::{call, is_error};
 use super::classify::{Flow, Found};
 use super::prepare::Prepared;
 use super::totals::{Call, Totals};
+use crate::histogram::Tally;
 use crate::rollup::MINUTE_NS;
 use crate::spans::{Latest, SpanSet, Symbol};
 
@@ -25,6 +26,7 @@ pub struct Flows {
     /// By number.
     pub totals: Vec<(Flow, Totals)>,
     sorter: Sorter,
+    tally: Tally,
     pub services: HashSet<Symbol>,
     /// Spans that name a parent, and how many of these parents are missing.
     pub children: u64,
@@ -35,7 +37,7 @@ pub struct Flows {
 impl Sums for Flows {
     fn add(&mut self, prepared: &Prepared) {
         let (spans, classifier) = (&prepared.spans, prepared.classifier());
-        let Self { numbers, totals, sorter, .. } = self;
+        let Self { numbers, totals, sorter, tally, .. } = self;
         let (mut latest_services, mut latest_flows) = (Latest::default(), Latest::default());
         for i in (0..spans.len()).filter(|&i| spans.counted[i]) {
             if !prepared.lineage.is_root(i) {
@@ -62,7 +64,8 @@ impl Sums for Flows {
         }
         for calls in sorter.sorted(totals.len()) {
             let flow = calls[0].flow as usize;
-            totals[flow].1.add_all(calls.iter().map(FlowCall::call), |span| spans.trace_id(span as usize));
+            let trace = |span| spans.trace_id(span as usize);
+            totals[flow].1.add_all(calls.iter().map(FlowCall::call), trace, tally);
         }
         sorter.calls.clear();
     }

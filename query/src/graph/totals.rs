@@ -1,7 +1,7 @@
 //! The numbers of an edge, an operation or a service, and how they are added up: in any order and in any parts the same
 //! sums, so that spans and what was counted of them beforehand can be added to one another.
 
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Tally};
 
 /// Trace ids that an edge shows.
 pub const EXEMPLARS: usize = 5;
@@ -41,9 +41,14 @@ impl Totals {
     }
 
     /// Adds calls as if one by one, in less time. Few of them are asked for their trace.
-    pub fn add_all<T>(&mut self, calls: impl Iterator<Item = Call<T>> + Clone, trace: impl Fn(T) -> u128) {
-        self.latency.record_all(calls.clone().map(|call| call.duration_ns));
-        self.client.record_all(calls.clone().filter_map(|call| call.client_ns));
+    pub fn add_all<T>(
+        &mut self,
+        calls: impl Iterator<Item = Call<T>> + Clone,
+        trace: impl Fn(T) -> u128,
+        tally: &mut Tally,
+    ) {
+        self.latency.record_all(calls.clone().map(|call| call.duration_ns), tally);
+        self.client.record_all(calls.clone().filter_map(|call| call.client_ns), tally);
         for call in calls {
             self.errors += u64::from(call.error);
             self.weight.add(call.weight);
@@ -144,7 +149,7 @@ mod tests {
             for (number, part) in parts.iter().enumerate() {
                 let mut at_once = Totals::default();
                 let of_part = calls.iter().zip(&cuts).filter(|(_, of)| **of == number);
-                at_once.add_all(of_part.map(|(call, _)| *call), |trace| trace);
+                at_once.add_all(of_part.map(|(call, _)| *call), |trace| trace, &mut Tally::default());
                 prop_assert_eq!(&at_once, part);
             }
             let mut sum = Totals::default();

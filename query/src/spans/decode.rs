@@ -5,7 +5,7 @@ use arrow::array::{Array, BooleanArray, ListArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::codes::{Codes, Dictionary, Kept};
-use super::ids::TraceIds;
+use super::ids::{span_ids, trace_runs};
 use super::rows::{Links, Rows, SpanColumns};
 use super::semantics::RawSemantics;
 use super::words::{Column, SharedVocabulary, Words};
@@ -138,9 +138,7 @@ impl Decoder {
         let codes = Coded(codes);
         let rows = batch.0.num_rows();
         let each = 0..rows;
-        let (parents, counted) = (text(batch, "parent_span_id")?, batch.bools("counted")?);
-        let mut parent = Vec::with_capacity(rows);
-        parents.each(rows, |hex| parent.push(parse_span_id(hex).unwrap_or(0)));
+        let (parent, counted) = (span_ids(&text(batch, "parent_span_id")?, rows), batch.bools("counted")?);
         let kind: Vec<Kind> = codes.0[KIND].map(rows, |kind| kind.map_or(Kind::Other, |kind| Kind::ALL[kind as usize]));
         let (mut weight, mut meaning) = (vec![1.0; rows], vec![0; rows]);
         let mut links = Links::default();
@@ -189,19 +187,10 @@ struct Ids {
 impl Ids {
     /// With the batch, of which rows without a trace id or a span id are left out.
     fn of(batch: RecordBatch) -> Result<(Self, RecordBatch), QueryError> {
-        let (trace_ids, span_ids) = (text(Columns(&batch), "trace_id")?, text(Columns(&batch), "span_id")?);
         let rows = batch.num_rows();
+        let traces = trace_runs(&text(Columns(&batch), "trace_id")?, rows);
+        let span = span_ids(&text(Columns(&batch), "span_id")?, rows);
         // A trace id that is none is no trace's.
-        let (mut traces, mut known, mut row) = (Vec::new(), TraceIds::default(), 0);
-        trace_ids.each(rows, |hex| {
-            let trace = known.next(hex);
-            if traces.last().is_none_or(|(last, _)| *last != trace) {
-                traces.push((trace, row));
-            }
-            row += 1;
-        });
-        let mut span = Vec::with_capacity(rows);
-        span_ids.each(rows, |hex| span.push(parse_span_id(hex).unwrap_or(0)));
         let whole: Option<Vec<_>> = traces.iter().map(|&(trace, from)| Some((trace?, from))).collect();
         if let Some(traces) = whole
             && !span.contains(&0)

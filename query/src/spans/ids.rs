@@ -1,5 +1,9 @@
 //! The ids of spans, between hex and numbers. Never says whether a span of an id exists.
 
+use arrow::array::{Array, StringArray};
+
+use crate::columns::Text;
+
 /// A hex trace id as a number.
 #[inline]
 pub fn parse_trace_id(hex: impl AsRef<[u8]>) -> Option<u128> {
@@ -15,7 +19,7 @@ pub fn parse_span_id(hex: impl AsRef<[u8]>) -> Option<u64> {
 
 /// The trace ids of neighbours, of which mostly several are the same.
 #[derive(Default)]
-pub struct TraceIds<'a> {
+struct TraceIds<'a> {
     hex: &'a [u8],
     id: Option<u128>,
 }
@@ -23,7 +27,7 @@ pub struct TraceIds<'a> {
 impl<'a> TraceIds<'a> {
     /// The next one as a number.
     #[inline]
-    pub fn next(&mut self, hex: &'a [u8]) -> Option<u128> {
+    fn next(&mut self, hex: &'a [u8]) -> Option<u128> {
         // Ids of the right length are compared without a call.
         let is_same = match (<&[u8; 32]>::try_from(hex), <&[u8; 32]>::try_from(self.hex)) {
             (Ok(this), Ok(last)) => this == last,
@@ -42,6 +46,64 @@ pub fn trace_id_hex(id: u128) -> String {
 
 pub fn span_id_hex(id: u64) -> String {
     format!("{id:016x}")
+}
+
+/// The ids of a column of span ids, 0 where there is none.
+pub fn span_ids(column: &Text<'_>, rows: usize) -> Vec<u64> {
+    if let Text::Utf8(column) = column
+        && let Some(ids) = span_ids_at_once(column)
+    {
+        return ids;
+    }
+    let mut ids = Vec::with_capacity(rows);
+    column.each(rows, |hex| ids.push(parse_span_id(hex).unwrap_or(0)));
+    ids
+}
+
+/// The same where all that is there are ids, as they nearly always are.
+fn span_ids_at_once(column: &StringArray) -> Option<Vec<u64>> {
+    let text = of_one_length(column, 16)?;
+    let mut bytes = vec![0; text.len() / 2];
+    faster_hex::hex_decode(text, &mut bytes).ok()?;
+    let ids = bytes.as_chunks().0.iter().map(|id| u64::from_be_bytes(*id));
+    let Some(nulls) = column.nulls() else { return Some(ids.collect()) };
+    let mut all = vec![0; column.len()];
+    nulls.valid_indices().zip(ids).for_each(|(row, id)| all[row] = id);
+    Some(all)
+}
+
+/// Runs of neighbours of one trace in a column of trace ids: the trace, `None` where the id is none, and its first row.
+pub fn trace_runs(column: &Text<'_>, rows: usize) -> Vec<(Option<u128>, usize)> {
+    let mut runs: Vec<(Option<u128>, usize)> = Vec::new();
+    if let Text::Utf8(column) = column
+        && column.null_count() == 0
+        && let Some(text) = of_one_length(column, 32)
+    {
+        let ids = text.as_chunks::<32>().0;
+        let is_first = |row: usize| row == 0 || ids[row] != ids[row - 1];
+        runs.extend((0..ids.len()).filter(|&row| is_first(row)).map(|row| (parse_trace_id(ids[row]), row)));
+        return runs;
+    }
+    let (mut known, mut row) = (TraceIds::default(), 0);
+    column.each(rows, |hex| {
+        let trace = known.next(hex);
+        if runs.last().is_none_or(|(last, _)| *last != trace) {
+            runs.push((trace, row));
+        }
+        row += 1;
+    });
+    runs
+}
+
+/// All values one after the other, if each that is there has so many bytes and a NULL has none.
+fn of_one_length(column: &StringArray, length: i32) -> Option<&[u8]> {
+    let ends = column.value_offsets();
+    let lengths = ends.windows(2).map(|ends| ends[1] - ends[0]);
+    let others = match column.nulls() {
+        None => lengths.filter(|&of| of != length).count(),
+        Some(nulls) => lengths.zip(nulls).filter(|&(of, is_there)| of != i32::from(is_there) * length).count(),
+    };
+    (others == 0).then(|| &column.value_data()[ends[0] as usize..ends[ends.len() - 1] as usize])
 }
 
 #[inline]
@@ -77,6 +139,24 @@ mod tests {
 
     use super::*;
 
+    /// Runs of ids, of NULL, and now and then of what is no id.
+    fn column(length: usize, id: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = StringArray> {
+        let other = prop_oneof![
+            Just(None),
+            Just(Some(String::new())),
+            Just(Some("0".repeat(length))),
+            Just(Some("g".repeat(length))),
+            Just(Some("1".repeat(length + 1))),
+        ];
+        let value = (id, any::<bool>()).prop_map(|(id, is_upper)| if is_upper { id.to_uppercase() } else { id });
+        let rows = |value: BoxedStrategy<Option<String>>| proptest::collection::vec((value, 1..4_usize), 0..12);
+        let whole = value.prop_map(Some).boxed();
+        let with_nulls = prop_oneof![whole.clone(), Just(None)].boxed();
+        let mixed = prop_oneof![3 => whole.clone(), 1 => other].boxed();
+        prop_oneof![rows(whole), rows(with_nulls), rows(mixed)]
+            .prop_map(|rows| rows.into_iter().flat_map(|(value, times)| vec![value; times]).collect())
+    }
+
     #[test]
     fn what_is_no_hex_of_its_length_is_no_id() {
         for text in [
@@ -105,6 +185,24 @@ mod tests {
             prop_assert_eq!(parse_trace_id(trace_id_hex(trace)), Some(trace));
             prop_assert_eq!(parse_trace_id(trace_id_hex(trace).to_uppercase()), Some(trace));
             prop_assert_eq!(parse_span_id(span_id_hex(span)), Some(span).filter(|&id| id != 0));
+        }
+
+        #[test]
+        fn columns_of_ids_are_read_as_their_values_one_by_one(
+            span in column(16, any::<u64>().prop_map(span_id_hex)),
+            trace in column(32, any::<u128>().prop_map(trace_id_hex)),
+        ) {
+            for array in [&span, &span.slice(span.len() / 3, span.len() / 2)] {
+                let expected: Vec<_> = array.iter().map(|id| id.and_then(parse_span_id).unwrap_or(0)).collect();
+                prop_assert_eq!(span_ids(&Text::Utf8(array), array.len()), expected);
+            }
+            for array in [&trace, &trace.slice(trace.len() / 3, trace.len() / 2)] {
+                let expected: Vec<_> = array.iter().map(|id| id.and_then(parse_trace_id)).collect();
+                let runs = trace_runs(&Text::Utf8(array), array.len());
+                let ends = runs.iter().skip(1).map(|run| run.1).chain([array.len()]);
+                let found: Vec<_> = runs.iter().zip(ends).flat_map(|(run, to)| vec![run.0; to - run.1]).collect();
+                prop_assert_eq!(found, expected);
+            }
         }
 
         #[test]

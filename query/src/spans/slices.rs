@@ -14,7 +14,7 @@ use orrery_model::Signal;
 
 use super::decode::{Decoder, Want, coded_columns};
 use super::gather::{Held, Room, SPANS_A_LOOK};
-use super::ids::TraceIds;
+use super::ids::trace_runs;
 use super::load::Selection;
 use super::rows::Rows;
 use super::shelves::{Shelves, mark};
@@ -405,18 +405,20 @@ impl SeenBatch {
         let times = batch.integers("timestamp")?.all_or_zero();
         let mut stretches = Vec::new();
         cuts.each_stretch(&times, |cut, range| stretches.push((cut, range)));
-        let mut traces: Vec<(usize, u64)> = Vec::new();
-        let (mut known, mut row, mut at) = (TraceIds::default(), 0, 0);
-        batch.text("trace_id")?.each(times.len(), |hex| {
-            at += usize::from(row == stretches[at].1.end);
-            row += 1;
-            if let Some(trace) = known.next(hex) {
-                let seen = (stretches[at].0, mark(trace));
-                if traces.last() != Some(&seen) {
-                    traces.push(seen);
+        let runs = trace_runs(&batch.text("trace_id")?, times.len());
+        let ends = runs.iter().skip(1).map(|run| run.1).chain([times.len()]);
+        let (mut traces, mut at) = (Vec::with_capacity(runs.len()), 0);
+        for (&(trace, _), end) in runs.iter().zip(ends) {
+            // A run may lie in several cuts.
+            loop {
+                let (cut, stretch) = &stretches[at];
+                traces.extend(trace.map(|trace| (*cut, mark(trace))));
+                at += usize::from(stretch.end <= end);
+                if stretch.end >= end {
+                    break;
                 }
             }
-        });
+        }
         Ok(Self { stretches, traces })
     }
 }

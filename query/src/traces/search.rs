@@ -16,7 +16,7 @@ use crate::http::Caller;
 use crate::spans::gather::{Held, SPANS_A_LOOK, in_parts};
 use crate::spans::lineage::REACH_NS;
 use crate::spans::load::{MAX_NAMED_TRACES, Selection, Want, in_traces, load};
-use crate::spans::{ROOT, SpanSet, Symbol, TraceIds, trace_id_hex};
+use crate::spans::{ROOT, SpanSet, Symbol, trace_id_hex, trace_runs};
 use crate::table::Reads;
 use crate::time::rfc3339;
 use crate::{Engine, QueryError, Session, Window};
@@ -155,18 +155,13 @@ impl Matched {
 
 /// Neighbours of one trace are told once.
 fn matches(batch: Columns<'_>) -> Result<Vec<Match>, QueryError> {
-    let (traces, times) = (batch.text("trace_id")?, batch.integers("timestamp")?);
-    let mut found: Vec<Match> = Vec::new();
-    let (mut known, mut times) = (TraceIds::default(), times.all_or_zero().into_iter());
-    traces.each(batch.0.num_rows(), |hex| {
-        let (trace, start_ns) = (known.next(hex), times.next().unwrap_or_default());
-        match (trace, found.last_mut()) {
-            (Some(trace), Some(last)) if last.trace == trace => last.start_ns = last.start_ns.min(start_ns),
-            (Some(trace), _) => found.push(Match { trace, start_ns }),
-            (None, _) => {}
-        }
-    });
-    Ok(found)
+    let times = batch.integers("timestamp")?.all_or_zero();
+    let runs = trace_runs(&batch.text("trace_id")?, times.len());
+    let ends = runs.iter().skip(1).map(|run| run.1).chain([times.len()]);
+    let earliest = |(&(trace, from), to): (&(Option<u128>, usize), usize)| {
+        Some(Match { trace: trace?, start_ns: *times[from..to].iter().min()? })
+    };
+    Ok(runs.iter().zip(ends).filter_map(earliest).collect())
 }
 
 /// The best traces by what their spans within a window say; the window's spans are read once.
