@@ -4,11 +4,11 @@
 use arrow::array::{Array, BooleanArray, ListArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
-use super::codes::{Codes, Dictionary, Kept};
+use super::codes::{Codes, Dictionary, Kept, alike};
 use super::ids::{span_ids, trace_runs};
 use super::rows::{Links, Rows, SpanColumns};
-use super::semantics::RawSemantics;
-use super::words::{Column, SharedVocabulary, Words};
+use super::semantics::{RawSemantics, client_symbol};
+use super::words::{Column, Latest, SharedVocabulary, Words};
 use super::{Kind, LinkTarget, Operation, Symbol, parse_span_id, parse_trace_id, sampling_weight};
 use crate::QueryError;
 use crate::columns::{Columns, Text, field, range, structs};
@@ -65,6 +65,9 @@ const OPERATION: usize = 14;
 const PEER_SERVICE: usize = 16;
 const SERVER_ADDRESS: usize = 17;
 const NET_PEER: usize = 18;
+
+/// Of a word in which a [`Kind`] stands, counted from 1.
+const KIND_BITS: u32 = 4;
 
 /// Who called a SERVER.
 const CLIENT_ADDRESS: &str = "attributes.client.address";
@@ -128,7 +131,7 @@ impl Decoder {
 
     fn spans(&mut self, ids: Ids, batch: Columns<'_>) -> Result<Rows, QueryError> {
         let Self { want, words, dictionaries } = self;
-        let mut codes: [Codes; CODED.len()] = Default::default();
+        let mut codes: [Codes<'_>; CODED.len()] = Default::default();
         for (at, (code, dictionary)) in codes.iter_mut().zip(dictionaries).enumerate() {
             let (name, kept) = CODED[at];
             if want.has(at) {
@@ -150,10 +153,22 @@ impl Decoder {
                 weight = each.clone().map(of).collect();
             }
             if !more.is_silent {
+                let (alike, mut latest) = (more.alike(&codes, &kind), Latest::default());
                 for (i, meaning) in meaning.iter_mut().enumerate() {
-                    let Some(raw) = more.semantics(&codes, i, kind[i], parent[i] == 0) else { continue };
-                    asks_urls |= kind[i] == Kind::Client && raw.server_address == 0;
-                    *meaning = raw.number(words);
+                    let client = more.client(kind[i], parent[i] == 0, i);
+                    let found =
+                        alike.as_ref().map(|alike| (alike[i], client.map_or(0, |name| client_symbol(name, words))));
+                    let mut number = || match more.semantics(&codes, kind[i], client, i) {
+                        Some(raw) => {
+                            asks_urls |= kind[i] == Kind::Client && raw.server_address == 0;
+                            raw.number(words)
+                        }
+                        None => 0,
+                    };
+                    *meaning = match found {
+                        Some(found) => latest.get(found, (found.0 ^ (found.0 >> 32)) as u32 ^ found.1, |_| number()),
+                        None => number(),
+                    };
                 }
             }
             let targets = Targets::of(batch)?;
@@ -231,9 +246,9 @@ fn text<'a>(batch: Columns<'a>, name: &str) -> Result<Text<'a>, QueryError> {
 }
 
 /// A batch's columns of [`CODED`], those that are not read as if they were NULL.
-struct Coded([Codes; CODED.len()]);
+struct Coded<'a>([Codes<'a>; CODED.len()]);
 
-impl Coded {
+impl Coded<'_> {
     /// Of a pair.
     #[inline]
     fn either(&self, at: usize, i: usize) -> Option<u32> {
@@ -262,7 +277,7 @@ struct More<'a> {
 }
 
 impl<'a> More<'a> {
-    fn of(batch: Columns<'a>, codes: &Coded, want: Want) -> Result<Self, QueryError> {
+    fn of(batch: Columns<'a>, codes: &Coded<'_>, want: Want) -> Result<Self, QueryError> {
         let mut urls = [const { Text::Null }; URL_COLUMNS.len()];
         if !want.without_urls {
             for (column, name) in urls.iter_mut().zip(URL_COLUMNS) {
@@ -279,9 +294,24 @@ impl<'a> More<'a> {
         Ok(Self { states: text(batch, "trace_state")?, urls, client_address, net_peer, is_silent })
     }
 
-    /// What a row says, `None` where that is nothing.
+    /// A word for each row, never 0: rows of the same word say the same but for who called. `None` where there are none,
+    /// as where URLs are asked.
+    fn alike(&self, codes: &Coded<'_>, kinds: &[Kind]) -> Option<Vec<u64>> {
+        let words = || kinds.iter().map(|kind| *kind as u64 + 1).collect();
+        let are_asked = self.urls.iter().any(|column| !matches!(column, Text::Null));
+        if are_asked { None } else { alike(words(), KIND_BITS, &codes.0[DB_SYSTEM..]) }
+    }
+
+    /// Who called, which is asked of a SERVER without a parent only, and has many values.
     #[inline]
-    fn semantics(&self, codes: &Coded, i: usize, kind: Kind, is_root: bool) -> Option<RawSemantics<'a>> {
+    fn client(&self, kind: Kind, is_root: bool, i: usize) -> Option<&'a str> {
+        let text = |column: &Text<'a>| column.get(i).filter(|t| !t.is_empty());
+        let client = || text(&self.client_address).or_else(|| text(&self.net_peer));
+        if kind == Kind::Server && is_root { client() } else { None }
+    }
+
+    /// What a row says, `None` where that is nothing.
+    fn semantics(&self, codes: &Coded<'_>, kind: Kind, client: Option<&'a str>, i: usize) -> Option<RawSemantics<'a>> {
         let operation = codes.either(OPERATION, i);
         if matches!(kind, Kind::Internal | Kind::Unspecified) && operation.is_none() {
             return None;
@@ -293,9 +323,6 @@ impl<'a> More<'a> {
         let server_address = codes.0[SERVER_ADDRESS].get(i);
         let server_address = server_address.or_else(|| codes.0[NET_PEER].get(i).filter(|_| !is_server));
         let is_client = kind == Kind::Client;
-        // Who called is asked of spans without a parent only, and has many values.
-        let client = || text(&self.client_address).or_else(|| text(&self.net_peer));
-        let client = if is_server && is_root { client() } else { None };
         Some(RawSemantics {
             db_system: codes.either(DB_SYSTEM, i).unwrap_or(0),
             db_namespace: codes.either(DB_NAMESPACE, i).unwrap_or(0),

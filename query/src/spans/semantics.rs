@@ -139,10 +139,7 @@ impl RawSemantics<'_> {
             server_address: self.server_address,
             url_host: 0,
             peer_address: 0,
-            client: match self.client_address {
-                Some(address) => words.symbol(Column::Client, address, client_name),
-                None => 0,
-            },
+            client: self.client_address.map_or(0, |address| client_symbol(address, words)),
         };
         // What is only a last resort is left out where something better is there, so that few distinct values remain.
         if found.server_address == 0 {
@@ -160,6 +157,11 @@ impl RawSemantics<'_> {
 /// An address as it names a host: without its port.
 pub fn named_host(address: &str) -> &str {
     without_port(address).trim()
+}
+
+/// What is kept of a caller's address.
+pub fn client_symbol(address: &str, words: &mut Words) -> Symbol {
+    words.symbol(Column::Client, address, client_name)
 }
 
 /// A caller's address where it is a name, else nothing.

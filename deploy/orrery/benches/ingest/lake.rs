@@ -125,6 +125,14 @@ fn id_at(server: &Server, at_ns: u64) -> String {
 }
 
 fn ask(server: &Server, shape: Shape, hour: &str, traces: &[String]) {
+    let graph = format!("/api/v1/service-graph?{hour}");
+    // What is counted beforehand is counted before anything is timed.
+    let counted = || server.get(&graph)["receipt"]["minutes"]["rollups"].as_u64().unwrap_or(0);
+    let deadline = Instant::now() + ROLLUP_PATIENCE;
+    while counted() < 60 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    println!("  minutes of the graph that are counted beforehand {:>8}", counted());
     let found = |id: &str| time(|| drop(server.get(&format!("/api/v1/traces/{id}"))));
     for id in traces {
         found(id);
@@ -150,15 +158,8 @@ fn ask(server: &Server, shape: Shape, hour: &str, traces: &[String]) {
         );
         print(&format!("newest 20 by {name}"), (0..ROUNDS).map(|_| time(|| drop(server.sql(&query)))).collect());
     }
-    let graph = format!("/api/v1/service-graph?{hour}");
     let raw = format!("{graph}&rollups=ignore");
     print("service graph of the hour, span by span", (0..3).map(|_| time(|| drop(server.get(&raw)))).collect());
-    let counted = || server.get(&graph)["receipt"]["minutes"]["rollups"].as_u64().unwrap_or(0);
-    let deadline = Instant::now() + ROLLUP_PATIENCE;
-    while counted() < 60 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    println!("  minutes of the graph that are counted beforehand {:>8}", counted());
     print("service graph of the hour, roll-ups", (0..ROUNDS).map(|_| time(|| drop(server.get(&graph)))).collect());
 }
 
