@@ -3,7 +3,7 @@ import { accessible, expect, test } from './watched.ts';
 import { FAILED, FIRST, LARGE_TRACE, PURCHASES } from './shop.ts';
 
 const PAGES: [path: string, shows: string[]][] = [
-  ['/start', ['spans have arrived', 'export OTEL_EXPORTER_OTLP_ENDPOINT']],
+  ['/start', ['spans have arrived', 'export OTEL_EXPORTER_OTLP_ENDPOINT', 'The lake', 'Oldest row']],
   ['/start?guide=java', ['-javaagent:opentelemetry-javaagent.jar']],
   ['/start?guide=collector', ['otlp/orrery:']],
   ['/services', ['storefront', 'payment', 'post/mailer', '1.4.2']],

@@ -42,6 +42,22 @@ test('the theme is chosen, kept, and in effect', async ({ page }) => {
   await expect.poll(ground).toBe('rgb(251, 251, 252)');
 });
 
+test('the start page shows what is on the disk and which attributes have a column', async ({ page, request }) => {
+  await page.goto('/start');
+  const lake = page.getByRole('region', { name: 'The lake' });
+  await expect(lake).toContainText(/Oldest row.* ago/);
+  const promoted = await request.post('/api/v1/lake/promote', { data: { key: 'cart.items', type: 'int' } });
+  expect(promoted.ok(), await promoted.text()).toBe(true);
+  expect((await request.post('/api/v1/lake/flush')).ok()).toBe(true);
+  await expect(lake).toContainText(/On disk.* in \d+ files?/);
+  // What the page looks at again leaves the list open.
+  await lake.getByText(/attributes? ha(s|ve) a column/).click();
+  const row = lake.getByRole('row', { name: /cart\.items/ });
+  await expect(row).toContainText('spans');
+  await page.waitForResponse('**/api/v1/lake/columns');
+  await expect(row).toBeVisible();
+});
+
 test('the palette opens a pasted trace id and jumps to a service', async ({ page }) => {
   await page.goto('/services');
   await expect(page.getByRole('link', { name: 'storefront' })).toBeVisible();

@@ -16,7 +16,7 @@ pub use alerts::{
     Alert, AlertHistory, AlertState, Alerts, Labels, NotifierStatus, Rule, RuleFile, RuleFileError, RuleGroup,
     RuleHealth, Transition,
 };
-pub use catalog::{AttributeKey, Attributes, Status, TableStatus};
+pub use catalog::{AttributeKey, Attributes, LakeStatus, LearnedColumn, LearnedColumns, Status, TableStatus};
 pub use graph::{Edge, EdgeKind, EdgeSpans, Node, NodeKind, ServiceGraph};
 pub use logs::{LogRecord, Logs};
 pub use metrics::{MetricInfo, MetricSeries, Metrics, Point, Series};

@@ -1,4 +1,6 @@
-//! `/` and `/start`: how to point an exporter here, and whether anything has arrived.
+//! `/` and `/start`: how to point an exporter here, whether anything has arrived, and what the server holds.
+
+mod lake;
 
 use std::time::Duration;
 
@@ -61,7 +63,10 @@ pub fn Start() -> impl IntoView {
             <Arrival status/>
             <div class="start-columns">
                 <Guides status/>
-                <Server status/>
+                <div class="start-side">
+                    <Server status/>
+                    <lake::Lake status/>
+                </div>
             </div>
         </div>
     }

@@ -8,11 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json};
 use http::StatusCode;
-use orrery_api::{ApiError, ErrorBody};
+use orrery_api::{ApiError, ErrorBody, LearnedColumns};
 use orrery_model::{Identity, LearnedColumn, Scope, Signal, TableName, ValueType};
 use orrery_storage::{Lake, LakeError, LearnError, Store};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 /// Every path with what answers it.
 pub fn routes() -> [(&'static str, MethodRouter<Arc<Store>>); 3] {
@@ -82,13 +81,11 @@ async fn columns(State(store): State<Arc<Store>>, identity: Option<Extension<Ide
             for column in learned.all() {
                 let has = |layout: &orrery_storage::FileLayout| layout.learned.contains(column);
                 let with = files.iter().filter(|file| file.layout.as_deref().is_some_and(has));
-                let mut row = shown(table, column);
-                row["in_use"] = learned.is_written(column).into();
-                row["files"] = with.count().into();
-                columns.push(row);
+                let (in_use, files) = (Some(learned.is_written(column)), Some(with.count() as u64));
+                columns.push(orrery_api::LearnedColumn { in_use, files, ..shown(table, column) });
             }
         }
-        json!({"columns": columns})
+        LearnedColumns { columns }
     });
     answered(answer)
 }
@@ -112,14 +109,16 @@ fn scope(asked: &Asked) -> Result<Scope, Failure> {
     Scope::from_word(word).ok_or_else(|| refused(format!("scope: {word:?} is none of item, resource, scope")))
 }
 
-fn shown(table: TableName, column: &LearnedColumn) -> Value {
-    json!({
-        "table": table.as_str(),
-        "scope": column.scope.word(),
-        "key": column.key,
-        "type": column.value_type.word(),
-        "column": column.column_name(),
-    })
+fn shown(table: TableName, column: &LearnedColumn) -> orrery_api::LearnedColumn {
+    orrery_api::LearnedColumn {
+        table: table.as_str().to_owned(),
+        scope: column.scope.word().to_owned(),
+        key: column.key.to_string(),
+        value_type: column.value_type.word().to_owned(),
+        column: column.column_name().to_string(),
+        in_use: None,
+        files: None,
+    }
 }
 
 /// Status, code and message.
@@ -142,7 +141,7 @@ fn failure(error: &LakeError) -> Failure {
     }
 }
 
-fn answered(answer: Result<Value, Failure>) -> Response {
+fn answered(answer: Result<impl Serialize, Failure>) -> Response {
     match answer {
         Ok(answer) => Json(answer).into_response(),
         Err(Failure(status, code, message)) => {

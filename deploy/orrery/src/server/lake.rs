@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use orrery_api::{ApiError, ErrorBody};
+use orrery_api::{ApiError, ErrorBody, LakeStatus};
 use orrery_storage::{Store, StoreError};
 use serde_json::{Value, json};
 
@@ -82,37 +82,36 @@ fn answered(verb: &str, result: Result<Value, StoreError>) -> Response {
     response
 }
 
-async fn status(State(store): State<Arc<Store>>) -> Response {
+async fn status(State(store): State<Arc<Store>>) -> Json<LakeStatus> {
     let status = store.status();
     let (merged, upkeep) = (&status.compaction, &status.upkeep);
     let dropped = |what: usize| upkeep.dropped.iter().map(|(_, counts)| counts[what]).sum::<u64>();
-    Json(json!({
-        "ingest": status.refusing.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string),
-        "snapshot": status.snapshot_id,
-        "flushed_sequence": status.flushed_sequence,
-        "files": status.files,
-        "file_rows": status.file_rows,
-        "file_bytes": status.file_bytes,
-        "memory_rows": status.memtable.active_rows + status.memtable.sealed_rows,
-        "memory_bytes": status.memtable.active_bytes + status.memtable.sealed_bytes,
-        "wal_segments": status.wal_segments,
-        "wal_bytes": status.wal_bytes,
-        "free_bytes": status.free_bytes,
-        "pending_bytes": upkeep.pending_bytes,
-        "compaction": merged.state,
-        "merges": merged.runs,
-        "merged_files": merged.files,
-        "merged_rows": merged.rows,
-        "merge_failures": merged.failures,
-        "merges_put_off": merged.put_off,
-        "dropped_files": dropped(0),
-        "dropped_rows": dropped(1),
-        "dropped_bytes": dropped(2),
-        "deleted_files": upkeep.deleted_files,
-        "deleted_bytes": upkeep.deleted_bytes,
-        "upkeep_failures": upkeep.failures,
-    }))
-    .into_response()
+    Json(LakeStatus {
+        ingest: status.refusing.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string),
+        snapshot: status.snapshot_id,
+        flushed_sequence: status.flushed_sequence,
+        files: status.files,
+        file_rows: status.file_rows,
+        file_bytes: status.file_bytes,
+        memory_rows: (status.memtable.active_rows + status.memtable.sealed_rows) as u64,
+        memory_bytes: (status.memtable.active_bytes + status.memtable.sealed_bytes) as u64,
+        wal_segments: status.wal_segments,
+        wal_bytes: status.wal_bytes,
+        free_bytes: status.free_bytes,
+        pending_bytes: upkeep.pending_bytes,
+        compaction: merged.state.to_owned(),
+        merges: merged.runs,
+        merged_files: merged.files,
+        merged_rows: merged.rows,
+        merge_failures: merged.failures,
+        merges_put_off: merged.put_off,
+        dropped_files: dropped(0),
+        dropped_rows: dropped(1),
+        dropped_bytes: dropped(2),
+        deleted_files: upkeep.deleted_files,
+        deleted_bytes: upkeep.deleted_bytes,
+        upkeep_failures: upkeep.failures,
+    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use leptos::prelude::*;
 use orrery_api::{Alert, AlertState, Alerts as Answer};
 
-use super::{Data, ago, shown};
+use super::{Data, shown};
 use crate::alerting;
 use crate::context::use_app;
 use crate::format;
 use crate::parts::alert::{chips, state};
+use crate::parts::clock::ago;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::service::service_link;
 

@@ -15,10 +15,11 @@ use orrery_api::{Alert, AlertState, Alerts as Answer, NotifierStatus, Rule, Rule
 
 use crate::alerting;
 use crate::alerts::{Watch, use_alerts};
-use crate::context::{Context, now, use_app};
+use crate::context::{Context, use_app};
 use crate::fetch::Failure;
 use crate::format;
 use crate::instant;
+use crate::parts::clock::ago;
 use crate::parts::icon::{Icon, icon};
 use crate::parts::state::{failed, skeleton};
 
@@ -183,16 +184,6 @@ pub fn rule_key(group: &RuleGroup, rule: &Rule) -> String {
 pub fn rule_at<'a>(data: &'a Answer, key: &str) -> Option<(&'a RuleGroup, &'a Rule)> {
     let mut all = data.groups.iter().flat_map(|g| g.rules.iter().map(move |r| (g, r)));
     all.find(|(g, r)| rule_key(g, r) == key)
-}
-
-/// How long ago a time of the API was, in whole seconds; the text itself where it is none.
-pub fn ago(time: &str) -> String {
-    let whole = |ns: i64| ns.max(0) / instant::SECOND * instant::SECOND;
-    match instant::parse(time) {
-        Some(at) if now() - at < instant::SECOND => "under a second".to_owned(),
-        Some(at) => format::duration(whole(now() - at)),
-        None => time.to_owned(),
-    }
 }
 
 /// A time as it is shown: short, the exact one in the title.

@@ -3,9 +3,10 @@
 use leptos::prelude::*;
 use orrery_api::NotifierStatus;
 
+use super::Data;
 use super::first::notifier_steps;
-use super::{Data, ago};
 use crate::format;
+use crate::parts::clock::ago;
 use crate::parts::icon::{Icon, icon};
 
 #[component]

@@ -3,12 +3,13 @@
 use leptos::prelude::*;
 use orrery_api::{Alerts as Answer, Rule, RuleFile, RuleGroup, RuleHealth};
 
-use super::{Data, ago, length, place, rule_at, rule_key};
+use super::{Data, length, place, rule_at, rule_key};
 use crate::alerting;
 use crate::context::use_app;
 use crate::format;
 use crate::instant;
 use crate::parts::alert::state;
+use crate::parts::clock::ago;
 use crate::parts::icon::{Icon, icon};
 
 /// A group of the page: its file and name, and the keys of those of its rules that are found.
