@@ -93,7 +93,7 @@ async fn status(State(store): State<Arc<Store>>) -> Json<LakeStatus> {
         files: status.files,
         file_rows: status.file_rows,
         file_bytes: status.file_bytes,
-        memory_rows: (status.memtable.active_rows + status.memtable.sealed_rows) as u64,
+        memory_rows: status.memtable.active_rows + status.memtable.sealed_rows,
         memory_bytes: (status.memtable.active_bytes + status.memtable.sealed_bytes) as u64,
         wal_segments: status.wal_segments,
         wal_bytes: status.wal_bytes,
