@@ -83,8 +83,7 @@ impl Histogram {
         }
         let seen = Seen::of(values, |bucket| tally.0[bucket] += 1);
         // Every positive value lies between these.
-        let bucket = |value: i64| if value > 0 { ENDS.bucket(value) } else { 0 };
-        let range = if seen.max > 0 { bucket(seen.min)..bucket(seen.max) + 1 } else { 0..0 };
+        let range = if seen.max > 0 { ENDS.bucket(seen.min.max(1))..ENDS.bucket(seen.max) + 1 } else { 0..0 };
         let from = range.start;
         let counted = &mut tally.0[range];
         if let Some(first) = counted.iter().position(|&count| count > 0) {

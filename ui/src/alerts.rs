@@ -39,20 +39,7 @@ pub fn provide(app: Context) -> Watch {
         app.window.track();
         Some("/api/v1/alerts".to_owned())
     });
-    let timer = set_interval_with_handle(
-        move || {
-            if !alerts.loading.get_untracked() {
-                alerts.retry();
-            }
-        },
-        EVERY,
-    )
-    .ok();
-    on_cleanup(move || {
-        if let Some(timer) = timer {
-            timer.clear();
-        }
-    });
+    alerts.retry_every(EVERY);
     let by_service = Memo::new(move |_| {
         Arc::new(alerts.data.with(|a| a.as_ref().map(|a| alerting::firing_by_service(&a.alerts)).unwrap_or_default()))
     });

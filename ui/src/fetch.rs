@@ -1,6 +1,7 @@
 //! Requests to the API: their state as signals, their errors as sentences, cancelled when nobody waits any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gloo_net::http::{Request, RequestBuilder, Response};
 use js_sys::futures::JsFuture;
@@ -45,6 +46,21 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     /// Asks once more.
     pub fn retry(&self) {
         self.again.update(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Asks once more every so often while the page is there, unless an answer is on its way.
+    pub fn retry_every(self, period: Duration) {
+        let ask = move || {
+            if !self.loading.get_untracked() {
+                self.retry();
+            }
+        };
+        let timer = set_interval_with_handle(ask, period).ok();
+        on_cleanup(move || {
+            if let Some(timer) = timer {
+                timer.clear();
+            }
+        });
     }
 
     /// Gives the request up; the server stops the query when the connection goes.

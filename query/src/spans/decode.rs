@@ -5,7 +5,7 @@ use arrow::array::{Array, BooleanArray, ListArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::codes::{Codes, Dictionary, Kept, alike};
-use super::ids::{span_ids, trace_runs};
+use super::ids::{ranges, span_ids, trace_runs};
 use super::rows::{Links, Rows, SpanColumns};
 use super::semantics::{RawSemantics, client_symbol};
 use super::words::{Column, Latest, SharedVocabulary, Words};
@@ -213,10 +213,9 @@ impl Ids {
             return Ok((Self { traces, span }, batch));
         }
         let mut ids = Self { traces: Vec::new(), span: Vec::with_capacity(rows) };
-        let ends = traces.iter().skip(1).map(|run| run.1).chain([rows]);
         let mut kept = vec![false; rows];
-        for (&(trace, from), to) in traces.iter().zip(ends) {
-            for i in (from..to).filter(|&i| span[i] != 0) {
+        for (trace, range) in ranges(&traces, rows) {
+            for i in range.filter(|&i| span[i] != 0) {
                 let Some(trace) = trace else { continue };
                 kept[i] = true;
                 if ids.traces.last().is_none_or(|run| run.0 != trace) {

@@ -1,5 +1,7 @@
 //! The ids of spans, between hex and numbers. Never says whether a span of an id exists.
 
+use std::ops::Range;
+
 use arrow::array::{Array, StringArray};
 
 use crate::columns::Text;
@@ -15,29 +17,6 @@ pub fn parse_trace_id(hex: impl AsRef<[u8]>) -> Option<u128> {
 #[inline]
 pub fn parse_span_id(hex: impl AsRef<[u8]>) -> Option<u64> {
     sixteen(hex.as_ref()).filter(|&id| id != 0)
-}
-
-/// The trace ids of neighbours, of which mostly several are the same.
-#[derive(Default)]
-struct TraceIds<'a> {
-    hex: &'a [u8],
-    id: Option<u128>,
-}
-
-impl<'a> TraceIds<'a> {
-    /// The next one as a number.
-    #[inline]
-    fn next(&mut self, hex: &'a [u8]) -> Option<u128> {
-        // Ids of the right length are compared without a call.
-        let is_same = match (<&[u8; 32]>::try_from(hex), <&[u8; 32]>::try_from(self.hex)) {
-            (Ok(this), Ok(last)) => this == last,
-            _ => false,
-        };
-        if !is_same {
-            *self = Self { hex, id: parse_trace_id(hex) };
-        }
-        self.id
-    }
 }
 
 pub fn trace_id_hex(id: u128) -> String {
@@ -84,15 +63,21 @@ pub fn trace_runs(column: &Text<'_>, rows: usize) -> Vec<(Option<u128>, usize)> 
         runs.extend((0..ids.len()).filter(|&row| is_first(row)).map(|row| (parse_trace_id(ids[row]), row)));
         return runs;
     }
-    let (mut known, mut row) = (TraceIds::default(), 0);
+    let (mut last, mut row) = (None, 0);
     column.each(rows, |hex| {
-        let trace = known.next(hex);
-        if runs.last().is_none_or(|(last, _)| *last != trace) {
-            runs.push((trace, row));
+        if last != Some(hex) {
+            runs.push((parse_trace_id(hex), row));
+            last = Some(hex);
         }
         row += 1;
     });
     runs
+}
+
+/// The ranges of such runs, of so many rows in all.
+pub fn ranges<T: Copy>(runs: &[(T, usize)], rows: usize) -> impl Iterator<Item = (T, Range<usize>)> {
+    let ends = runs.iter().skip(1).map(|run| run.1).chain([rows]);
+    runs.iter().zip(ends).map(|(&(trace, from), to)| (trace, from..to))
 }
 
 /// All values one after the other, if each that is there has so many bytes and a NULL has none.
@@ -199,8 +184,8 @@ mod tests {
             for array in [&trace, &trace.slice(trace.len() / 3, trace.len() / 2)] {
                 let expected: Vec<_> = array.iter().map(|id| id.and_then(parse_trace_id)).collect();
                 let runs = trace_runs(&Text::Utf8(array), array.len());
-                let ends = runs.iter().skip(1).map(|run| run.1).chain([array.len()]);
-                let found: Vec<_> = runs.iter().zip(ends).flat_map(|(run, to)| vec![run.0; to - run.1]).collect();
+                let found: Vec<_> =
+                    ranges(&runs, array.len()).flat_map(|(trace, rows)| vec![trace; rows.len()]).collect();
                 prop_assert_eq!(found, expected);
             }
         }

@@ -23,7 +23,7 @@ use hashbrown::{HashMap, HashSet};
 use index::{Index, Keys};
 use rows::{Rows, SpanColumns};
 
-pub use ids::{parse_span_id, parse_trace_id, span_id_hex, trace_id_hex, trace_runs};
+pub use ids::{parse_span_id, parse_trace_id, ranges, span_id_hex, trace_id_hex, trace_runs};
 pub use lineage::{Lineage, MISSING, ROOT};
 pub use semantics::{Operation, Semantics};
 pub use words::{Latest, SharedVocabulary, Symbol, Symbols, Vocabulary};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::ids::ranges;
 use super::{Kind, LinkTarget, NewSpan, Symbol};
 
 /// Spans by column, but for their traces and links.
@@ -144,8 +145,7 @@ impl Rows {
 
     /// The traces of neighbours, and these.
     pub fn runs(&self) -> impl Iterator<Item = (u128, Range<usize>)> {
-        let ends = self.traces.iter().skip(1).map(|run| run.1).chain([self.len()]);
-        self.traces.iter().zip(ends).map(|(&(trace, from), to)| (trace, from..to))
+        ranges(&self.traces, self.len())
     }
 
     /// The spans with their links, in order.

@@ -14,7 +14,7 @@ use orrery_model::Signal;
 
 use super::decode::{Decoder, Want, coded_columns};
 use super::gather::{Held, Room, SPANS_A_LOOK};
-use super::ids::trace_runs;
+use super::ids::{ranges, trace_runs};
 use super::load::Selection;
 use super::rows::Rows;
 use super::shelves::{Shelves, mark};
@@ -406,9 +406,8 @@ impl SeenBatch {
         let mut stretches = Vec::new();
         cuts.each_stretch(&times, |cut, range| stretches.push((cut, range)));
         let runs = trace_runs(&batch.text("trace_id")?, times.len());
-        let ends = runs.iter().skip(1).map(|run| run.1).chain([times.len()]);
         let (mut traces, mut at) = (Vec::with_capacity(runs.len()), 0);
-        for (&(trace, _), end) in runs.iter().zip(ends) {
+        for (trace, Range { end, .. }) in ranges(&runs, times.len()) {
             // A run may lie in several cuts.
             loop {
                 let (cut, stretch) = &stretches[at];

@@ -2,6 +2,7 @@
 //! found. Of more traces than can be named one by one, the order but by time is that of the spans around the window.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,7 +17,7 @@ use crate::http::Caller;
 use crate::spans::gather::{Held, SPANS_A_LOOK, in_parts};
 use crate::spans::lineage::REACH_NS;
 use crate::spans::load::{MAX_NAMED_TRACES, Selection, Want, in_traces, load};
-use crate::spans::{ROOT, SpanSet, Symbol, trace_id_hex, trace_runs};
+use crate::spans::{ROOT, SpanSet, Symbol, ranges, trace_id_hex, trace_runs};
 use crate::table::Reads;
 use crate::time::rfc3339;
 use crate::{Engine, QueryError, Session, Window};
@@ -157,11 +158,10 @@ impl Matched {
 fn matches(batch: Columns<'_>) -> Result<Vec<Match>, QueryError> {
     let times = batch.integers("timestamp")?.all_or_zero();
     let runs = trace_runs(&batch.text("trace_id")?, times.len());
-    let ends = runs.iter().skip(1).map(|run| run.1).chain([times.len()]);
-    let earliest = |(&(trace, from), to): (&(Option<u128>, usize), usize)| {
-        Some(Match { trace: trace?, start_ns: *times[from..to].iter().min()? })
+    let earliest = |(trace, rows): (Option<u128>, Range<usize>)| {
+        Some(Match { trace: trace?, start_ns: *times[rows].iter().min()? })
     };
-    Ok(runs.iter().zip(ends).filter_map(earliest).collect())
+    Ok(ranges(&runs, times.len()).filter_map(earliest).collect())
 }
 
 /// The best traces by what their spans within a window say; the window's spans are read once.

@@ -40,20 +40,7 @@ fn rows(status: &Status, table: &str) -> u64 {
 #[component]
 pub fn Start() -> impl IntoView {
     let status = fetch::<Status>(|| Some("/api/v1/status".to_owned()));
-    let timer = set_interval_with_handle(
-        move || {
-            if !status.loading.get_untracked() {
-                status.retry();
-            }
-        },
-        LOOK,
-    )
-    .ok();
-    on_cleanup(move || {
-        if let Some(timer) = timer {
-            timer.clear();
-        }
-    });
+    status.retry_every(LOOK);
     view! {
         <div class="start">
             <header class="page-head">

@@ -17,20 +17,8 @@ const LOOK: Duration = Duration::from_secs(5);
 pub fn Lake(status: Fetched<Status>) -> impl IntoView {
     let lake = fetch::<LakeStatus>(|| Some("/api/v1/lake/status".to_owned()));
     let learned = fetch::<LearnedColumns>(|| Some("/api/v1/lake/columns".to_owned()));
-    let look = move || {
-        if !lake.loading.get_untracked() {
-            lake.retry();
-        }
-        if !learned.loading.get_untracked() {
-            learned.retry();
-        }
-    };
-    let timer = set_interval_with_handle(look, LOOK).ok();
-    on_cleanup(move || {
-        if let Some(timer) = timer {
-            timer.clear();
-        }
-    });
+    lake.retry_every(LOOK);
+    learned.retry_every(LOOK);
     // What stays the same is not built anew: an open list stays open.
     let kept = Memo::new(move |_| lake.data.get());
     let columns = Memo::new(move |_| learned.data.get());
@@ -64,7 +52,7 @@ fn facts(lake: &LakeStatus, status: Fetched<Status>) -> impl IntoView + use<> {
     let merged = format!("{} rows of {}", format::count(lake.merged_rows), files(lake.merged_files));
     let dropped = format!("{}, {}", files(lake.dropped_files), format::bytes(lake.dropped_bytes));
     let failed = lake.merge_failures + lake.upkeep_failures;
-    let wrong = |text: String| view! { <div><dt>"Failed"</dt><dd class="error-text">{text}</dd></div> };
+    let wrong = format!("{} times; the server's log says why", format::count(failed));
     let put_off = format!("{} merges, for lack of memory or disk", format::count(lake.merges_put_off));
     view! {
         <dl class="facts">
@@ -73,7 +61,7 @@ fn facts(lake: &LakeStatus, status: Fetched<Status>) -> impl IntoView + use<> {
             <div><dt>"Merging"</dt><dd>{merging}</dd></div>
             <div><dt>"Merged"</dt><dd>{since_start(merged, lake.merged_files > 0)}</dd></div>
             {(lake.merges_put_off > 0).then(|| view! { <div><dt>"Put off"</dt><dd>{put_off}</dd></div> })}
-            {(failed > 0).then(|| wrong(format!("{} times; the server's log says why", format::count(failed))))}
+            {(failed > 0).then(|| view! { <div><dt>"Failed"</dt><dd class="error-text">{wrong}</dd></div> })}
             <div><dt>"Dropped"</dt><dd>{since_start(dropped, lake.dropped_files > 0)}</dd></div>
             {(lake.pending_bytes > 0).then(|| view! { <div><dt>"To be deleted"</dt><dd title="Merged or dropped; kept for queries under way">{format::bytes(lake.pending_bytes)}</dd></div> })}
         </dl>
